@@ -1,0 +1,28 @@
+/**
+ * By expected cost: latency times the requests in flight, the cheaper of two drawn at random.
+ *
+ * Not latency alone: an endpoint that has fallen silent becomes expensive here before it has answered, because
+ * its requests pile up. (Finagle's Peak EWMA load metric with power of two choices.)
+ */
+import type { Random } from "../core/index.ts";
+import type { Balancer, Candidate } from "./balancer.ts";
+import { betterOfTwo } from "./draw.ts";
+
+/** The cost of an endpoint nobody has heard of yet but that is already busy: one probe, not a rush. */
+const UNKNOWN_BUSY_COST = 1e9;
+
+export function peakEwmaBalancer(random: Random): Balancer {
+  return {
+    pick<C extends Candidate>(candidates: readonly C[], nowMs: number): C | undefined {
+      return betterOfTwo(candidates, random, (first, second) =>
+        cost(second, nowMs) < cost(first, nowMs) ? second : first,
+      );
+    },
+  };
+}
+
+function cost(candidate: Candidate, nowMs: number): number {
+  const latencyMs = candidate.latency.estimateMs(nowMs);
+  if (latencyMs === 0 && candidate.inFlight > 0) return UNKNOWN_BUSY_COST + candidate.inFlight;
+  return (latencyMs * (candidate.inFlight + 1)) / candidate.weight;
+}

@@ -1,0 +1,126 @@
+/**
+ * What the bench tells: a table, whether heddle met its targets, every round, and where this was measured.
+ *
+ * The same Markdown goes to the terminal and into docs/benchmarks.md, so that no figure is copied by hand.
+ */
+import type { Machine } from "./machine.ts";
+import type { Options } from "./options.ts";
+import type { Result } from "./rounds.ts";
+import type { Baseline, Row } from "./summary.ts";
+
+export interface Occasion {
+  /** As in 2026-01-31. */
+  readonly date: string;
+  readonly machine: Machine;
+  readonly options: Options;
+}
+
+/** The most CPU time per request that heddle may take, as a multiple of what the baseline takes. */
+const TARGETS: readonly { readonly baseline: Baseline; readonly atMost: number }[] = [
+  { baseline: "nginx", atMost: 2.0 },
+  { baseline: "http-proxy", atMost: 0.35 },
+];
+
+export function report(rows: readonly Row[], results: readonly Result[], occasion: Occasion): string {
+  const parts = [
+    table(SUMMARY_HEAD, rows.map(summaryCells)),
+    failureLines(rows),
+    targetLines(rows),
+    "CPU time per request in each round (µs):",
+    table(roundsHead(results), results.map(roundCells)),
+    occasionLines(occasion),
+  ];
+  return parts.filter((part) => part !== "").join("\n\n");
+}
+
+/** Puts `text` between the markers of the page and leaves everything else as it is. */
+export function replaceBetweenMarkers(page: string, text: string): string {
+  const begin = page.indexOf(BEGIN);
+  const end = page.indexOf(END);
+  if (begin < 0 || end < begin) throw new Error(`expected ${BEGIN} and then ${END} in the page`);
+  return `${page.slice(0, begin + BEGIN.length)}\n${text}\n${page.slice(end)}`;
+}
+
+const BEGIN = "<!-- bench:begin -->";
+const END = "<!-- bench:end -->";
+
+const SUMMARY_HEAD = [
+  "proxy",
+  "µs CPU per request",
+  "to nginx",
+  "to http-proxy",
+  "requests/s",
+  "core use",
+  "p50 ms",
+  "p99 ms",
+  "RSS MiB",
+];
+
+function summaryCells(row: Row): readonly string[] {
+  if (row.failure !== undefined) {
+    return [`${row.name} (FAILED)`, ...SUMMARY_HEAD.slice(1).map(() => ABSENT)];
+  }
+  return [
+    row.name,
+    row.cpuMicrosecondsPerRequest.toFixed(1),
+    row.ratioTo.nginx?.toFixed(2) ?? ABSENT,
+    row.ratioTo["http-proxy"]?.toFixed(2) ?? ABSENT,
+    String(Math.round(row.requestsPerSecond)),
+    `${Math.round(row.coreUse * 100)} %`,
+    row.p50Ms.toFixed(2),
+    row.p99Ms.toFixed(2),
+    (row.residentBytes / 2 ** 20).toFixed(0),
+  ];
+}
+
+const ABSENT = "–";
+
+function failureLines(rows: readonly Row[]): string {
+  const lines = rows.map(({ name, failure }) =>
+    failure === undefined ? "" : `- ${name} FAILED: ${failure}`,
+  );
+  return lines.filter((line) => line !== "").join("\n");
+}
+
+function targetLines(rows: readonly Row[]): string {
+  const heddle = rows.find(({ id, failure }) => id === "heddle" && failure === undefined);
+  const lines = TARGETS.flatMap(({ baseline, atMost }) => {
+    const ratio = heddle?.ratioTo[baseline];
+    if (ratio === undefined) return [];
+    const verdict = ratio <= atMost ? "met" : "missed";
+    return [`- heddle to ${baseline}: ${ratio.toFixed(2)}, target at most ${atMost.toFixed(2)}: ${verdict}`];
+  });
+  return lines.join("\n");
+}
+
+function roundsHead(results: readonly Result[]): readonly string[] {
+  return ["proxy", ...(results[0]?.measurements ?? []).map((_, i) => `round ${i + 1}`)];
+}
+
+function roundCells({ name, measurements }: Result): readonly string[] {
+  return [name, ...measurements.map((measurement) => measurement.cpuMicrosecondsPerRequest.toFixed(1))];
+}
+
+function occasionLines({ date, machine, options }: Occasion): string {
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  const { rounds, seconds, connections } = options;
+  const turns = rounds === 1 ? "1 round" : `${rounds} rounds`;
+  return [
+    `- Measured on ${date}: ${turns} of ${seconds} s each after one warm-up, ${connections} connections`,
+    `- Processor ${machine.processor}, Linux ${machine.kernel}`,
+    `- Versions: ${versions.join(", ")}`,
+  ].join("\n");
+}
+
+/** Markdown with columns of one width: numbers to the right, names to the left. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((cell, i) => Math.max(3, cell.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const line = (cells: readonly string[]) => {
+    const padded = cells.map((cell, i) =>
+      i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0),
+    );
+    return `| ${padded.join(" | ")} |`;
+  };
+  const rule = widths.map((width, i) => (i === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
+  return [line(head), line(rule), ...rows.map(line)].join("\n");
+}

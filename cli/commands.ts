@@ -1,0 +1,32 @@
+/**
+ * The commands as one table: what each is called with, what it does, and the function that does it. The table
+ * prints the help, so a command cannot be there and not be listed.
+ */
+import { check } from "./check.ts";
+import type { Command } from "./command.ts";
+import { demo } from "./demo/demo.ts";
+import { run } from "./run.ts";
+
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  run: {
+    usage: "run --config heddle.yaml",
+    about: "start the sidecar; SIGTERM drains it",
+    options: { config: { type: "string" } },
+    words: [0, 0],
+    act: run,
+  },
+  check: {
+    usage: "check heddle.yaml",
+    about: "print every fault of a configuration with its place",
+    options: {},
+    words: [1, 1],
+    act: check,
+  },
+  demo: {
+    usage: "demo [--rate 20] [--seconds N]",
+    about: "bring up a small mesh on this machine and watch it",
+    options: { rate: { type: "string", default: "20" }, seconds: { type: "string" } },
+    words: [0, 0],
+    act: demo,
+  },
+};

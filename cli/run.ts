@@ -1,0 +1,51 @@
+/**
+ * `heddle run`: one sidecar until a signal. The first SIGTERM or SIGINT drains; a second one ends at once.
+ */
+import { ConfigError } from "../config/index.ts";
+import { Sidecar } from "../proxy/index.ts";
+import { type ProcessLog, processLog } from "../telemetry/index.ts";
+import { type Arguments, UsageError } from "./command.ts";
+import { readConfig } from "./read-config.ts";
+
+export async function run({ options }: Arguments): Promise<number> {
+  if (typeof options["config"] !== "string") throw new UsageError("expected --config with a file");
+  let sidecar: Sidecar;
+  let log: ProcessLog;
+  try {
+    const config = await readConfig(options["config"]);
+    log = processLog(config.telemetry.logLevel);
+    sidecar = new Sidecar(config, log);
+    surviveFaults(log);
+    endOnSignals(sidecar, log);
+    const addresses = await sidecar.start();
+    log.log.info({ ...addresses, pid: process.pid }, "ready");
+  } catch (thrown) {
+    if (thrown instanceof ConfigError) process.stderr.write(`${thrown.message}\n`);
+    else process.stderr.write(`heddle: could not start: ${(thrown as Error).message}\n`);
+    return 1;
+  }
+  await sidecar.stopped;
+  await log.flush();
+  // Nothing is left to do; a socket that a peer keeps half open must not hold the process.
+  process.exit(0);
+}
+
+function endOnSignals(sidecar: Sidecar, log: ProcessLog): void {
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (sidecar.phase === "ready") {
+      log.log.info({ signal }, "asked to end");
+      void sidecar.drain();
+    } else {
+      log.log.warn({ signal }, "asked to end again; ending at once");
+      void sidecar.destroy();
+    }
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+}
+
+/** A fault that no layer caught must be seen, and must not take the traffic of everyone else with it. */
+function surviveFaults(log: ProcessLog): void {
+  process.on("uncaughtException", (err) => log.log.error({ err }, "a fault outside of any request"));
+  process.on("unhandledRejection", (err) => log.log.error({ err }, "a rejection that nobody awaited"));
+}

@@ -1,0 +1,341 @@
+/**
+ * The shape of the configuration: every setting once, with its unit, its default and what is expected of it.
+ * Types, validation, defaults and docs/heddle.schema.json all come from here.
+ *
+ * Each group ends in a transform to what the rooms ask for, with units in the names; a disagreement is found by
+ * the compiler where the parts are put together (proxy/sidecar.ts).
+ */
+import * as v from "valibot";
+import { address, duration, percent, size, text, wholeNumber } from "./units.ts";
+
+const MAPPING = "a mapping";
+const HOST_NAME = /^[a-z0-9]([a-z0-9._-]{0,252})$/;
+const UPSTREAM_NAME = "a name in lower case of letters, digits, '-', '_' and '.', such as orders";
+
+const name = v.pipe(v.string(UPSTREAM_NAME), v.regex(HOST_NAME, UPSTREAM_NAME));
+const flag = v.boolean("true or false");
+
+function section<const E extends v.ObjectEntries>(entries: E) {
+  return v.strictObject(entries, MAPPING);
+}
+
+/** A section that may be left out as a whole: each of its settings then has its default. */
+function withDefaults<const S extends v.GenericSchema>(schema: S) {
+  return v.optional(schema, {} as v.InferInput<S>);
+}
+
+const timeoutsWith = (attempt: string, request: string) =>
+  withDefaults(
+    v.pipe(
+      section({
+        connect: v.optional(duration(), "1s"),
+        attempt: v.optional(duration(), attempt),
+        request: v.optional(duration(), request),
+        idle: v.optional(duration(), "60s"),
+      }),
+      v.transform((t) => ({
+        connectMs: t.connect,
+        attemptMs: t.attempt,
+        requestMs: t.request,
+        idleMs: t.idle,
+      })),
+    ),
+  );
+
+const limits = withDefaults(
+  section({
+    connections: v.optional(wholeNumber(1, 65_535), 1024),
+    pending: v.optional(wholeNumber(0, 1_000_000), 1024),
+    requests: v.optional(wholeNumber(1, 1_000_000), 1024),
+  }),
+);
+
+const RETRY_CONDITION = "one of connectFailure, reset, timeout, or a status from 400 to 599";
+const retryCondition = v.union(
+  [
+    v.picklist(["connectFailure", "reset", "timeout"], RETRY_CONDITION),
+    v.pipe(
+      v.number(RETRY_CONDITION),
+      v.integer(RETRY_CONDITION),
+      v.minValue(400, RETRY_CONDITION),
+      v.maxValue(599, RETRY_CONDITION),
+    ),
+  ],
+  RETRY_CONDITION,
+);
+
+const retriesWith = (attempts: number, on: v.InferInput<typeof retryCondition>[]) =>
+  withDefaults(
+    v.pipe(
+      section({
+        attempts: v.optional(wholeNumber(0, 10), attempts),
+        on: v.optional(v.array(retryCondition, "a list of conditions"), on),
+        backoff: withDefaults(
+          v.pipe(
+            section({ base: v.optional(duration(), "25ms"), max: v.optional(duration(), "250ms") }),
+            v.transform((b) => ({ baseMs: b.base, maxMs: b.max })),
+          ),
+        ),
+        budget: withDefaults(
+          v.pipe(
+            section({
+              ratio: v.optional(percent(0, 100), "20%"),
+              minPerSecond: v.optional(wholeNumber(0, 10_000), 10),
+              window: v.optional(duration(1000), "10s"),
+            }),
+            v.transform((b) => ({ ratio: b.ratio, minPerSecond: b.minPerSecond, windowMs: b.window })),
+          ),
+        ),
+        replay: v.optional(size(1024 * 1024), "64KiB"),
+      }),
+      v.transform(({ replay, ...rest }) => ({ ...rest, replayBytes: replay })),
+    ),
+  );
+
+const breakerWith = (enabled: boolean) =>
+  withDefaults(
+    v.pipe(
+      section({
+        enabled: v.optional(flag, enabled),
+        errorRate: v.optional(percent(1, 100), "50%"),
+        minimumRequests: v.optional(wholeNumber(1, 1_000_000), 20),
+        consecutiveFailures: v.optional(wholeNumber(0, 1_000_000), 5),
+        window: v.optional(duration(100), "10s"),
+        openFor: v.optional(duration(10), "5s"),
+      }),
+      v.transform(({ window, openFor, ...rest }) => ({ ...rest, windowMs: window, openForMs: openFor })),
+    ),
+  );
+
+const ALGORITHM = "one of peakEwma, leastRequest, roundRobin, random";
+const balancing = withDefaults(
+  section({
+    algorithm: v.optional(
+      v.picklist(["peakEwma", "leastRequest", "roundRobin", "random"], ALGORITHM),
+      "peakEwma",
+    ),
+  }),
+);
+
+const weight = wholeNumber(1, 1000);
+const ENDPOINT = "an address such as 10.0.0.1:8080, or { address, weight, zone }";
+const endpoint = v.union(
+  [
+    v.pipe(
+      address(1),
+      v.transform(({ host, port }) => ({ address: host, port, weight: 1, source: "static" })),
+    ),
+    v.pipe(
+      section({
+        address: address(1),
+        weight: v.optional(weight, 1),
+        zone: v.optional(text("a zone's name")),
+      }),
+      v.transform(({ address: at, zone, weight: share }) => ({
+        address: at.host,
+        port: at.port,
+        weight: share,
+        source: "static",
+        ...(zone === undefined ? {} : { zone }),
+      })),
+    ),
+  ],
+  ENDPOINT,
+);
+
+const upstream = v.pipe(
+  section({
+    endpoints: v.optional(
+      v.pipe(v.array(endpoint, "a list of endpoints"), v.minLength(1, "at least one endpoint")),
+    ),
+    service: v.optional(text("the name of a service in Consul")),
+    localPort: v.optional(wholeNumber(0, 65_535)),
+    balancing,
+    timeouts: timeoutsWith("10s", "15s"),
+    retries: retriesWith(2, ["connectFailure", "reset", 502, 503, 504]),
+    breaker: breakerWith(true),
+    limits,
+    keepAlive: v.optional(duration(), "4s"),
+  }),
+  v.transform(({ endpoints, service, localPort, keepAlive, ...options }) => ({
+    endpoints,
+    service,
+    localPort,
+    options: { ...options, keepAliveMs: keepAlive },
+  })),
+);
+
+const listenerWith = (listen: string) => ({
+  listen: v.optional(address(0), listen),
+  headTimeout: v.optional(duration(), "10s"),
+  bodyTimeout: v.optional(duration(), "30s"),
+  keepAlive: v.optional(duration(), "60s"),
+  maxHead: v.optional(size(1024 * 1024), "64KiB"),
+  maxFields: v.optional(wholeNumber(1, 1000), 128),
+});
+
+interface ListenerSettings {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly headTimeout: number;
+  readonly bodyTimeout: number;
+  readonly keepAlive: number;
+  readonly maxHead: number;
+  readonly maxFields: number;
+}
+
+function listenerOptions(settings: ListenerSettings) {
+  return {
+    listen: settings.listen,
+    headMs: settings.headTimeout,
+    bodyMs: settings.bodyTimeout,
+    keepAliveMs: settings.keepAlive,
+    limits: { startLineBytes: 8192, headBytes: settings.maxHead, fieldCount: settings.maxFields },
+  };
+}
+
+const inbound = withDefaults(
+  v.pipe(
+    section({
+      ...listenerWith("0.0.0.0:15006"),
+      timeouts: timeoutsWith("60s", "60s"),
+      retries: retriesWith(1, ["connectFailure", "reset"]),
+      breaker: breakerWith(false),
+      limits,
+      keepAliveToApp: v.optional(duration(), "4s"),
+    }),
+    v.transform(({ timeouts, retries, breaker, limits: most, keepAliveToApp, ...listener }) => ({
+      listener: listenerOptions(listener),
+      app: {
+        balancing: { algorithm: "random" as const },
+        timeouts,
+        retries,
+        breaker,
+        limits: most,
+        keepAliveMs: keepAliveToApp,
+      },
+    })),
+  ),
+);
+
+const outbound = withDefaults(
+  v.pipe(
+    section(listenerWith("127.0.0.1:15001")),
+    v.transform((settings) => ({ listener: listenerOptions(settings) })),
+  ),
+);
+
+const CHECK_PATH = "a path such as /health";
+const check = withDefaults(
+  v.pipe(
+    section({
+      http: v.optional(v.pipe(v.string(CHECK_PATH), v.startsWith("/", CHECK_PATH))),
+      interval: v.optional(duration(100), "2s"),
+      timeout: v.optional(duration(10), "1s"),
+      deregisterAfter: v.optional(duration(60_000), "10m"),
+    }),
+    v.transform((c) => ({
+      httpPath: c.http,
+      intervalMs: c.interval,
+      timeoutMs: c.timeout,
+      deregisterAfterMs: c.deregisterAfter,
+    })),
+  ),
+);
+
+const service = section({
+  name,
+  id: v.optional(text("an id that no other instance has")),
+  port: wholeNumber(1, 65_535),
+  address: v.optional(text("the address on which the app listens"), "127.0.0.1"),
+  advertise: v.optional(text("the address under which peers reach this sidecar")),
+  tags: v.optional(v.array(text("a tag"), "a list of tags"), []),
+  meta: v.optional(v.record(text("a key"), v.string("a text"), "a mapping of texts"), {}),
+  check,
+});
+
+const CONSUL_ADDRESS = "an address such as http://127.0.0.1:8500";
+const consul = v.pipe(
+  section({
+    address: v.optional(
+      v.pipe(v.string(CONSUL_ADDRESS), v.regex(/^https?:\/\/[^/?#@]+\/?$/, CONSUL_ADDRESS)),
+      "http://127.0.0.1:8500",
+    ),
+    token: v.optional(v.string("a token")),
+    datacenter: v.optional(text("a datacenter's name")),
+    wait: v.optional(duration(1000), "60s"),
+    register: v.optional(v.picklist(["self", "none"], "self or none"), "self"),
+  }),
+  v.transform(({ wait, token, ...rest }) => ({
+    ...rest,
+    token: token === "" ? undefined : token,
+    waitMs: wait,
+  })),
+);
+
+const ROUTE_PATH = "a path that begins with /";
+const path = v.pipe(v.string(ROUTE_PATH), v.startsWith("/", ROUTE_PATH));
+const METHOD = "a method in upper case such as GET";
+
+const route = section({
+  name: v.optional(text("a route's name")),
+  match: withDefaults(
+    v.pipe(
+      section({
+        host: v.optional(text("a host name")),
+        path: v.optional(path),
+        pathPrefix: v.optional(path),
+        methods: v.optional(
+          v.array(v.pipe(v.string(METHOD), v.regex(/^[A-Z]+$/, METHOD)), "a list of methods"),
+        ),
+        headers: v.optional(v.record(v.string(), v.string("a text"), "a mapping of header names to values")),
+      }),
+      v.transform(({ headers, ...rest }) => ({
+        ...rest,
+        ...(headers === undefined
+          ? {}
+          : {
+              headers: Object.fromEntries(
+                Object.entries(headers).map(([header, value]) => [header.toLowerCase(), value]),
+              ),
+            }),
+      })),
+    ),
+  ),
+  to: v.pipe(
+    v.array(
+      section({ upstream: name, weight: v.optional(wholeNumber(0, 1_000_000), 1) }),
+      "a list of { upstream, weight }",
+    ),
+    v.minLength(1, "at least one { upstream, weight }"),
+  ),
+});
+
+const LOG_LEVEL = "one of debug, info, warn, error, silent";
+
+/** The whole file. The input type is what a user writes, the output type what the program believes. */
+export const shape = section({
+  service: v.optional(service),
+  inbound,
+  outbound,
+  admin: withDefaults(section({ listen: v.optional(address(0), "127.0.0.1:15000") })),
+  discovery: withDefaults(section({ consul: v.optional(consul) })),
+  upstreams: v.optional(v.record(name, upstream, "a mapping of names to upstreams"), {}),
+  routes: v.optional(v.array(route, "a list of routes"), []),
+  telemetry: withDefaults(
+    section({
+      accessLog: v.optional(flag, true),
+      logLevel: v.optional(v.picklist(["debug", "info", "warn", "error", "silent"], LOG_LEVEL), "info"),
+    }),
+  ),
+  shutdown: withDefaults(
+    v.pipe(
+      section({ grace: v.optional(duration(0), "30s") }),
+      v.transform(({ grace }) => ({ graceMs: grace })),
+    ),
+  ),
+  workers: v.optional(v.literal(1, "1 (more workers are not built yet)"), 1),
+});
+
+export type Config = v.InferOutput<typeof shape>;
+export type ServiceConfig = NonNullable<Config["service"]>;
+export type ConsulConfig = NonNullable<Config["discovery"]["consul"]>;

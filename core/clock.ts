@@ -1,0 +1,16 @@
+/**
+ * Time as it is handed to the rest of heddle: monotonic milliseconds, and a way to be called later.
+ *
+ * Nothing outside proxy/system.ts reads the machine's clock, so every algorithm runs in virtual time under test.
+ */
+export interface Clock {
+  /** Monotonic milliseconds with fractions; only differences mean anything. */
+  now(): number;
+  /** Calls `callback` once, not before `delayMs` has passed and perhaps some 10 ms later. */
+  schedule(delayMs: number, callback: () => void): Timer;
+}
+
+export interface Timer {
+  /** Harmless after the callback has run, and when called twice. */
+  cancel(): void;
+}

@@ -1,0 +1,191 @@
+/**
+ * One request and what has been learned about it, seen as the coroutine that it is: new, running, or suspended
+ * on exactly one thing.
+ *
+ * Because it waits for one thing at a time, a single slot is enough to cancel it (no AbortSignal is made unless
+ * someone asks), the admin port can say what each request waits for, and time in the proxy is simply the time
+ * in which the coroutine was running. Its law: it is settled exactly once, by the connection that accepted it,
+ * when the answer has been handed over to the last byte or can no longer be.
+ */
+import type { Body } from "./body.ts";
+import type { ProxyError } from "./errors.ts";
+import type { HeaderPairs } from "./headers.ts";
+import type { Outcome } from "./outcome.ts";
+
+export type Direction = "inbound" | "outbound";
+
+/** What a coroutine can be suspended on. */
+export type Wait = "queue" | "connection" | "response" | "backoff" | "transfer" | "layer";
+
+export type ExchangeState = "new" | "running" | "suspended" | "settled";
+
+/** The request's head as it was parsed, with framing and hop-by-hop fields already understood. */
+export interface RequestHead {
+  readonly method: string;
+  /** Origin form (`/path?query`) or `*`. */
+  readonly target: string;
+  /** `host[:port]` as sent; empty when an HTTP/1.0 request names none. */
+  readonly authority: string;
+  /** 1 for HTTP/1.1, 0 for HTTP/1.0. */
+  readonly minorVersion: number;
+  readonly headers: HeaderPairs;
+  readonly expectsContinue: boolean;
+}
+
+/** Receives an interim (1xx) response for the caller. */
+export type OnInterim = (status: number, reason: string, headers: readonly string[]) => void;
+
+export class Exchange {
+  readonly direction: Direction;
+  readonly requestId: string;
+  readonly method: string;
+  target: string;
+  readonly authority: string;
+  readonly minorVersion: number;
+  /** A layer may change them; they are written out as they stand. */
+  readonly headers: HeaderPairs;
+  readonly body: Body | undefined;
+  readonly expectsContinue: boolean;
+  readonly clientAddress: string;
+  /** Why the request is refused before any layer looks at it: it is malformed. */
+  fault: ProxyError | undefined;
+  readonly arrivedAtMs: number;
+  onInterim: OnInterim | undefined = undefined;
+
+  /** The upstream that the listener itself stands for (`localPort`), before routing. */
+  readonly boundUpstream: string | undefined;
+  route = "";
+  upstream = "";
+  /** The endpoint of the last attempt, `address:port`. */
+  endpoint = "";
+  /** Endpoints tried so far. */
+  readonly tried: string[] = [];
+  /** Times the request has been sent, or tried to be sent, to an endpoint. */
+  attempts = 0;
+  /** Why it was not sent again although the attempt failed. */
+  retryRefused = "";
+  /** When the whole request must be answered, on the clock of `arrivedAtMs`. */
+  deadlineMs = Number.POSITIVE_INFINITY;
+
+  status = 0;
+  /** The error code if the proxy answered for itself or the answer broke; empty for a plain success. */
+  cause = "";
+  detail = "";
+  causeMessage = "";
+  responseBytes = 0;
+
+  state: ExchangeState = "new";
+  suspendedOn: Wait | "" = "";
+  suspendedAtMs = 0;
+  /** Milliseconds spent suspended so far, by what was waited for. */
+  readonly waitedMs: Record<Wait, number> = {
+    queue: 0,
+    connection: 0,
+    response: 0,
+    backoff: 0,
+    transfer: 0,
+    layer: 0,
+  };
+  settledAtMs = 0;
+
+  #cancelWait: ((reason: ProxyError) => void) | undefined = undefined;
+  #aborted: ProxyError | undefined = undefined;
+  #controller: AbortController | undefined = undefined;
+  readonly #settlers: ((exchange: Exchange, outcome: Outcome) => void)[] = [];
+
+  constructor(
+    direction: Direction,
+    requestId: string,
+    head: RequestHead,
+    body: Body | undefined,
+    clientAddress: string,
+    boundUpstream: string | undefined,
+    fault: ProxyError | undefined,
+    nowMs: number,
+  ) {
+    this.direction = direction;
+    this.requestId = requestId;
+    this.method = head.method;
+    this.target = head.target;
+    this.authority = head.authority;
+    this.minorVersion = head.minorVersion;
+    this.headers = head.headers;
+    this.expectsContinue = head.expectsContinue;
+    this.body = body;
+    this.clientAddress = clientAddress;
+    this.boundUpstream = boundUpstream;
+    this.fault = fault;
+    this.arrivedAtMs = nowMs;
+  }
+
+  /**
+   * The coroutine stops until `resume`. `cancel` is called instead, once, if the exchange is aborted while it
+   * waits; it must end the wait by failing it with the reason it is given.
+   */
+  suspend(on: Wait, nowMs: number, cancel: (reason: ProxyError) => void): void {
+    if (this.#aborted !== undefined) {
+      cancel(this.#aborted);
+      return;
+    }
+    this.state = "suspended";
+    this.suspendedOn = on;
+    this.suspendedAtMs = nowMs;
+    this.#cancelWait = cancel;
+  }
+
+  resume(nowMs: number): void {
+    if (this.state !== "suspended") return;
+    this.waitedMs[this.suspendedOn as Wait] += nowMs - this.suspendedAtMs;
+    this.state = "running";
+    this.suspendedOn = "";
+    this.#cancelWait = undefined;
+  }
+
+  /** The answer is no longer wanted, or can no longer be given. Ends whatever the coroutine waits for. */
+  abort(reason: ProxyError): void {
+    if (this.#aborted !== undefined || this.state === "settled") return;
+    this.#aborted = reason;
+    this.#controller?.abort(reason);
+    const cancel = this.#cancelWait;
+    this.#cancelWait = undefined;
+    cancel?.(reason);
+  }
+
+  get aborted(): ProxyError | undefined {
+    return this.#aborted;
+  }
+
+  /** For layers that call something that takes one. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted !== undefined) this.#controller.abort(this.#aborted);
+    }
+    return this.#controller.signal;
+  }
+
+  /**
+   * Calls back once when the exchange is settled; at once when it is already. What was taken for the request
+   * is given back here.
+   */
+  onSettled(settler: (exchange: Exchange, outcome: Outcome) => void): void {
+    if (this.state === "settled") settler(this, "ignored");
+    else this.#settlers.push(settler);
+  }
+
+  settle(outcome: Outcome, nowMs: number): void {
+    if (this.state === "settled") return;
+    this.resume(nowMs);
+    this.state = "settled";
+    this.settledAtMs = nowMs;
+    for (let i = this.#settlers.length - 1; i >= 0; i--) this.#settlers[i]!(this, outcome);
+  }
+
+  /** Notes why the exchange did not simply succeed, for the log and the metrics. The first reason stays. */
+  blame(error: ProxyError): void {
+    if (this.cause !== "") return;
+    this.cause = error.code;
+    this.detail = error.detail ?? "";
+    this.causeMessage = error.message;
+  }
+}

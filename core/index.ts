@@ -1,0 +1,25 @@
+export { Body, type BodySink, type BodySource } from "./body.ts";
+export type { Clock, Timer } from "./clock.ts";
+export { type Endpoint, endpointKey } from "./endpoint.ts";
+export {
+  asProxyError,
+  ERROR_KINDS,
+  type ErrorCode,
+  type ErrorContext,
+  type ErrorKind,
+  ProxyError,
+} from "./errors.ts";
+export {
+  type Direction,
+  Exchange,
+  type ExchangeState,
+  type OnInterim,
+  type RequestHead,
+  type Wait,
+} from "./exchange.ts";
+export { type HeaderPairs, headerValue, isName, removeHeader, setHeader } from "./headers.ts";
+export { type Handler, type Layer, stack } from "./layer.ts";
+export type { Log } from "./log.ts";
+export type { Outcome } from "./outcome.ts";
+export { below, type Random } from "./random.ts";
+export type { ProxyResponse } from "./response.ts";

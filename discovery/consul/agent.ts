@@ -1,0 +1,147 @@
+/**
+ * The calls to a Consul agent, through the `consul` package, with its traps closed: every call has a time limit
+ * (a body that is cut off in the middle would hang for ever), the index comes back with the answer, and what
+ * registration needs beyond the package's fixed list of fields goes through its generic request.
+ */
+import { EventEmitter } from "node:events";
+import Consul from "consul";
+
+export interface ConsulOptions {
+  /** `http://host:port`. */
+  readonly address: string;
+  readonly token?: string | undefined;
+  readonly datacenter?: string | undefined;
+  /** How long a blocking query may block. */
+  readonly waitMs: number;
+}
+
+export interface HealthAnswer {
+  /** X-Consul-Index; 0 when the answer has none. */
+  readonly index: number;
+  readonly body: unknown;
+}
+
+export interface ServiceRegistration {
+  readonly id: string;
+  readonly name: string;
+  /** Empty for the agent's own address. */
+  readonly address: string;
+  readonly port: number;
+  readonly tags: readonly string[];
+  readonly meta: Readonly<Record<string, string>>;
+  readonly check: {
+    /** A URL to GET, or undefined for a TCP connect. */
+    readonly http: string | undefined;
+    /** `host:port` for the TCP connect. */
+    readonly tcp: string;
+    readonly intervalMs: number;
+    readonly timeoutMs: number;
+    readonly deregisterAfterMs: number;
+  };
+}
+
+/** How long calls that do not block may take. */
+const CALL_MS = 5_000;
+/** What the agent adds to a wait: a sixteenth at most, and a little for the way. */
+const waitLimitMs = (waitMs: number) => (waitMs * 17) / 16 + 3_000;
+
+/** The client's answers when it is asked to include the response. */
+type WithResponse = readonly [{ readonly headers: Readonly<Record<string, string | undefined>> }, unknown];
+
+/** A context that makes the client include the response, and that ends the call on `cancel`. */
+class CallContext extends EventEmitter {
+  readonly includeResponse = true;
+}
+
+export class ConsulAgent {
+  readonly #client: Consul;
+  readonly #options: ConsulOptions;
+
+  constructor(options: ConsulOptions) {
+    this.#options = options;
+    const url = new URL(options.address);
+    const defaults: Record<string, string> = {};
+    if (options.token !== undefined) defaults["token"] = options.token;
+    if (options.datacenter !== undefined) defaults["dc"] = options.datacenter;
+    this.#client = new Consul({
+      host: url.hostname.replace(/^\[|\]$/g, ""),
+      port: Number(url.port || (url.protocol === "https:" ? 443 : 80)),
+      secure: url.protocol === "https:",
+      defaults,
+    });
+  }
+
+  /**
+   * The instances of a service with all their checks. Blocks until the index has passed `index`, unless it is 0.
+   * @throws Error when the agent does not answer, or not with 2xx
+   */
+  async health(service: string, index: number, signal: AbortSignal): Promise<HealthAnswer> {
+    const blocking = index > 0;
+    const { waitMs } = this.#options;
+    const query = {
+      service,
+      timeout: blocking ? waitLimitMs(waitMs) : CALL_MS,
+      ...(blocking ? { index: String(index), wait: `${Math.round(waitMs)}ms` } : {}),
+    };
+    const [response, body] = await this.#call(signal, (ctx) =>
+      this.#client.health.service({ ...query, ctx } as never),
+    );
+    return { index: indexOf(response.headers["x-consul-index"]), body };
+  }
+
+  /** @throws Error */
+  async register(service: ServiceRegistration): Promise<void> {
+    const { check } = service;
+    await this.#client.agent.service.register({
+      id: service.id,
+      name: service.name,
+      ...(service.address === "" ? {} : { address: service.address }),
+      port: service.port,
+      tags: [...service.tags],
+      meta: { ...service.meta },
+      check: {
+        name: `${service.name} through its sidecar`,
+        ...(check.http === undefined ? { tcp: check.tcp } : { http: check.http }),
+        interval: `${Math.round(check.intervalMs)}ms`,
+        timeout: `${Math.round(check.timeoutMs)}ms`,
+        deregistercriticalserviceafter: `${Math.round(check.deregisterAfterMs / 1000)}s`,
+      },
+      timeout: CALL_MS,
+    } as never);
+  }
+
+  /** @throws Error */
+  async deregister(id: string): Promise<void> {
+    await this.#client.agent.service.deregister({ id, timeout: CALL_MS } as never);
+  }
+
+  /**
+   * Whether the agent still knows this instance.
+   * @throws Error
+   */
+  async isRegistered(id: string): Promise<boolean> {
+    const services = await this.#client.agent.service.list({ timeout: CALL_MS } as never);
+    return typeof services === "object" && services !== null && Object.hasOwn(services, id);
+  }
+
+  /** Closes kept connections. */
+  close(): void {
+    this.#client.destroy();
+  }
+
+  async #call(signal: AbortSignal, begin: (ctx: CallContext) => Promise<unknown>): Promise<WithResponse> {
+    const ctx = new CallContext();
+    const cancel = () => ctx.emit("cancel");
+    signal.addEventListener("abort", cancel);
+    try {
+      return (await begin(ctx)) as WithResponse;
+    } finally {
+      signal.removeEventListener("abort", cancel);
+    }
+  }
+}
+
+function indexOf(header: string | undefined): number {
+  const index = Number(header);
+  return Number.isSafeInteger(index) && index > 0 ? index : 0;
+}

@@ -1,0 +1,1 @@
+export { ADMIN_PAGES, AdminServer } from "./server.ts";

@@ -1,0 +1,149 @@
+/**
+ * The admin port: what the sidecar is, knows and does, for people, probes and Prometheus.
+ *
+ * It is served by node:http, as nothing here is hot. It listens on loopback unless told otherwise; what only
+ * shows is GET, what changes something is POST, so that no link and no prefetch can change anything.
+ */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { LOG_LEVELS, type LogLevel } from "../../telemetry/index.ts";
+import type { ListenAddress } from "../listener-options.ts";
+import { type AdminSubject, endpointsView, redactedConfig, requestsView, stackView } from "./views.ts";
+
+interface Page {
+  readonly method: "GET" | "POST";
+  /** What the page is for, shown at `/`. */
+  readonly about: string;
+  readonly answer: (sidecar: AdminSubject, url: URL) => Promise<Answer> | Answer;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly text: string;
+}
+
+const json = (value: unknown, status = 200): Answer => ({
+  status,
+  type: "application/json",
+  text: `${JSON.stringify(value, null, 2)}\n`,
+});
+const plain = (text: string, status = 200): Answer => ({
+  status,
+  type: "text/plain; charset=utf-8",
+  text: `${text}\n`,
+});
+
+/** To add a page: a line here, and a row in docs/admin.md, which a test compares with this table. */
+export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
+  "/live": { method: "GET", about: "200 while the process runs", answer: () => plain("live") },
+  "/ready": {
+    method: "GET",
+    about: "200 when traffic may come, 503 while starting and draining",
+    answer: ({ phase }) => plain(phase, phase === "ready" ? 200 : 503),
+  },
+  "/metrics": {
+    method: "GET",
+    about: "metrics for Prometheus",
+    answer: async ({ metrics }) => ({
+      status: 200,
+      type: metrics.contentType,
+      text: await metrics.exposition(),
+    }),
+  },
+  "/config": {
+    method: "GET",
+    about: "the configuration in force, defaults filled in, secrets redacted",
+    answer: ({ config }) => json(redactedConfig(config)),
+  },
+  "/stack": {
+    method: "GET",
+    about: "the layers that a request passes, outermost first",
+    answer: (sidecar) => json(stackView(sidecar)),
+  },
+  "/endpoints": {
+    method: "GET",
+    about: "every endpoint of every upstream: source, breaker, in flight, latency",
+    answer: (sidecar) => json(endpointsView(sidecar)),
+  },
+  "/requests": {
+    method: "GET",
+    about: "every request in flight: its state, what it waits for, for how long",
+    answer: (sidecar) => json(requestsView(sidecar)),
+  },
+  "/drain": {
+    method: "POST",
+    about: "begin to drain, as on SIGTERM",
+    answer: (sidecar) => {
+      void sidecar.drain();
+      return plain("draining", 202);
+    },
+  },
+  "/log-level": {
+    method: "POST",
+    about: `set the log level: ?level= one of ${LOG_LEVELS.join(", ")}`,
+    answer: ({ log }, url) => {
+      const wanted = url.searchParams.get("level");
+      if (!isLogLevel(wanted))
+        return plain(`expected ?level= one of ${LOG_LEVELS.join(", ")}, got ${JSON.stringify(wanted)}`, 400);
+      log.level = wanted;
+      return plain(wanted);
+    },
+  },
+};
+
+function isLogLevel(value: string | null): value is LogLevel {
+  return (LOG_LEVELS as readonly (string | null)[]).includes(value);
+}
+
+export class AdminServer {
+  readonly #server: Server;
+
+  constructor(sidecar: AdminSubject) {
+    this.#server = createServer((request, response) => {
+      answer(sidecar, request).then(
+        (page) => send(response, page),
+        (thrown: unknown) => {
+          sidecar.log.log.error({ err: thrown, url: request.url }, "an admin page failed");
+          send(response, plain("internal error", 500));
+        },
+      );
+    });
+  }
+
+  /** @throws Error with the system's code, such as EADDRINUSE */
+  async start(listen: ListenAddress): Promise<ListenAddress> {
+    this.#server.listen(listen.port, listen.host);
+    await once(this.#server, "listening");
+    const bound = this.#server.address();
+    if (bound === null || typeof bound === "string") throw new Error("the admin port does not listen");
+    return { host: bound.address, port: bound.port };
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#server.listening) return;
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+}
+
+async function answer(sidecar: AdminSubject, request: IncomingMessage): Promise<Answer> {
+  const url = new URL(request.url ?? "/", "http://admin");
+  if (url.pathname === "/") return plain(index());
+  const page = Object.hasOwn(ADMIN_PAGES, url.pathname) ? ADMIN_PAGES[url.pathname] : undefined;
+  if (page === undefined) return plain(`no such page\n\n${index()}`, 404);
+  const method = request.method === "HEAD" ? "GET" : request.method;
+  if (method !== page.method) return plain(`expected ${page.method}, got ${request.method}`, 405);
+  return page.answer(sidecar, url);
+}
+
+function index(): string {
+  return Object.entries(ADMIN_PAGES)
+    .map(([path, { method, about }]) => `${method.padEnd(4)} ${path.padEnd(11)} ${about}`)
+    .join("\n");
+}
+
+function send(response: ServerResponse, { status, type, text }: Answer): void {
+  response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+  response.end(text);
+}

@@ -1,0 +1,370 @@
+/**
+ * One connection from a caller: requests in, one at a time, answers out in the same order.
+ *
+ * Its law: a request that follows while another is being answered waits unread, so pipelining needs no queue and
+ * cannot be reordered. Every exchange that is begun is settled here, once: when its last byte has been handed to
+ * the socket, when its answer broke, or when the caller went away.
+ */
+import type { Socket } from "node:net";
+import {
+  Body,
+  type BodySource,
+  type Clock,
+  type Direction,
+  Exchange,
+  type Handler,
+  type Log,
+  type Outcome,
+  ProxyError,
+  type ProxyResponse,
+} from "../core/index.ts";
+import { Expiry } from "./expiry.ts";
+import { interimHead } from "./forwarded.ts";
+import { CHUNKED, MessageFault, MessageParser, type ParsedRequest, parseRequestHead } from "./http1/index.ts";
+import type { ListenerOptions } from "./listener-options.ts";
+import { errorResponse } from "./rescue.layer.ts";
+import { ResponseWriter } from "./response-writer.ts";
+
+/** What a connection needs of its listener. */
+export interface ConnectionParts {
+  readonly direction: Direction;
+  readonly boundUpstream: string | undefined;
+  readonly options: ListenerOptions;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly handle: Handler;
+  /** The caller's request id if it sent a usable one, else a fresh one. */
+  requestId(headers: readonly string[]): string;
+  draining(): boolean;
+  onBegun(exchange: Exchange): void;
+  onSettled(exchange: Exchange): void;
+  onClosed(connection: DownstreamConnection): void;
+}
+
+/** How long a closing connection listens on, so that the answer is not lost to a reset. */
+const LINGER_MS = 1000;
+
+const UNREADABLE: Omit<ParsedRequest, "headers"> = {
+  method: "-",
+  target: "-",
+  authority: "",
+  minorVersion: 1,
+  framing: 0,
+  keepAlive: false,
+  expectsContinue: false,
+};
+
+export class DownstreamConnection implements BodySource {
+  readonly #parts: ConnectionParts;
+  readonly #socket: Socket;
+  readonly #expiry: Expiry;
+  readonly #parser: MessageParser<ParsedRequest>;
+  readonly #writer: ResponseWriter;
+  readonly #clientAddress: string;
+  #exchange: Exchange | undefined;
+  /** Parsed but not handed to the stack yet: the rest of the packet may hold its body. */
+  #undispatched = false;
+  #requestBody: Body | undefined;
+  #requestEnded = true;
+  #keepAlive = true;
+  /** What came after the current request. */
+  #held: Buffer | undefined;
+  #clientEnded = false;
+  #closing = false;
+
+  constructor(socket: Socket, parts: ConnectionParts) {
+    this.#socket = socket;
+    this.#parts = parts;
+    this.#clientAddress = plainAddress(socket.remoteAddress);
+    this.#expiry = new Expiry(parts.clock, () => this.#expired());
+    this.#parser = new MessageParser<ParsedRequest>(
+      (text) => parseRequestHead(text, parts.options.limits),
+      parts.options.limits,
+      {
+        onHead: (head) => this.#onHead(head),
+        onData: (data) => this.#requestBody!.push(data),
+        onEnd: (trailers) => this.#onEnd(trailers),
+      },
+    );
+    this.#writer = new ResponseWriter(socket, {
+      onWritten: (closeAfter) => this.#onWritten(closeAfter),
+      onBroken: (cause) => this.#onBroken(cause),
+      onBlocked: (blocked) => this.#onBlocked(blocked),
+    });
+    socket.on("data", (bytes) => this.#onBytes(bytes as Buffer));
+    socket.on("end", () => this.#onClientEnded());
+    socket.on("drain", () => this.#writer.drained());
+    socket.on("error", () => this.#onGone());
+    socket.on("close", () => this.#onGone());
+    this.#expireIn(parts.options.headMs);
+  }
+
+  /** Nothing is being asked or answered. */
+  get idle(): boolean {
+    return this.#exchange === undefined && this.#parser.idle;
+  }
+
+  /** Closes it at once if nothing is going on. */
+  closeIfIdle(): void {
+    if (this.idle) this.#socket.destroy();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  // --- what the socket says
+
+  #onBytes(bytes: Buffer): void {
+    if (this.#closing) return;
+    if (this.#exchange !== undefined && this.#requestEnded) {
+      this.#hold(bytes);
+      return;
+    }
+    if (this.#exchange === undefined && this.#parser.idle) this.#expireIn(this.#parts.options.headMs);
+    else if (this.#exchange !== undefined) this.#expireIn(this.#parts.options.bodyMs);
+    this.#read(bytes);
+  }
+
+  #read(bytes: Buffer): void {
+    let read = 0;
+    try {
+      read = this.#parser.execute(bytes, 0);
+    } catch (thrown) {
+      if (!(thrown instanceof MessageFault)) throw thrown;
+      this.#refuse(thrown);
+      return;
+    }
+    if (read < bytes.length) this.#hold(bytes.subarray(read));
+    this.#dispatch();
+  }
+
+  /** Bytes of a next request: they wait, and no more are read, so a caller cannot make heddle hold them. */
+  #hold(bytes: Buffer): void {
+    this.#held = this.#held === undefined ? bytes : Buffer.concat([this.#held, bytes]);
+    this.#socket.pause();
+  }
+
+  #onClientEnded(): void {
+    this.#clientEnded = true;
+    if (this.#exchange === undefined) {
+      this.#socket.destroy();
+    } else if (!this.#requestEnded) {
+      // It will never be complete.
+      this.#onGone();
+      this.#socket.destroy();
+    }
+    // Otherwise the caller has only ended its side, and still reads: the answer goes out, then we end ours.
+  }
+
+  #onGone(): void {
+    this.#expiry.stop();
+    this.#parts.onClosed(this);
+    this.#giveUp(new ProxyError("client_closed", "the caller closed the connection"));
+  }
+
+  #expired(): void {
+    if (this.#closing) {
+      this.#socket.destroy();
+    } else if (this.#exchange === undefined) {
+      if (this.#parser.idle) this.#socket.destroy();
+      else this.#answerFault(new ProxyError("request_timeout", "the request's head did not arrive in time"));
+    } else if (!this.#requestEnded && !this.#writer.writing) {
+      const late = new ProxyError("request_timeout", "the request's body did not arrive in time");
+      this.#keepAlive = false;
+      this.#requestBody?.fail(late);
+      this.#exchange.abort(late);
+    } else if (this.#writer.writing) {
+      this.#giveUp(new ProxyError("client_closed", "the caller did not read its answer in time"));
+      this.#socket.destroy();
+    }
+  }
+
+  #expireIn(ms: number): void {
+    this.#expiry.moveTo(this.#parts.clock.now() + ms);
+  }
+
+  // --- what the parser finds
+
+  #onHead(head: ParsedRequest): void {
+    const length = head.framing === CHUNKED ? undefined : head.framing;
+    this.#requestEnded = false;
+    this.#keepAlive = head.keepAlive;
+    this.#requestBody = head.framing === 0 ? undefined : new Body(this, length);
+    this.#begin(head, undefined);
+  }
+
+  #onEnd(trailers: readonly string[]): void {
+    this.#requestEnded = true;
+    this.#expiry.suspend();
+    this.#requestBody?.end(trailers);
+  }
+
+  #refuse(fault: MessageFault): void {
+    const error = new ProxyError(fault.requestCode, fault.message, { detail: fault.reason });
+    if (this.#exchange === undefined) {
+      this.#answerFault(error);
+      return;
+    }
+    this.#keepAlive = false;
+    if (this.#undispatched) {
+      // Nobody has seen the request yet, and nobody will.
+      this.#exchange.fault = error;
+      this.#dispatch();
+      return;
+    }
+    // The head was fine, the body is not: the endpoint must not take it for whole.
+    this.#requestBody?.fail(error);
+    this.#exchange.abort(error);
+    if (this.#writer.writing) this.#socket.destroy();
+  }
+
+  /** A request that cannot be understood passes the stack, too, so that it is seen; then the connection ends. */
+  #answerFault(error: ProxyError): void {
+    this.#requestEnded = true;
+    this.#keepAlive = false;
+    this.#requestBody = undefined;
+    this.#begin({ ...UNREADABLE, headers: [] }, error);
+    this.#dispatch();
+  }
+
+  // --- the exchange
+
+  #begin(head: ParsedRequest, fault: ProxyError | undefined): void {
+    const { parts, nowMs } = { parts: this.#parts, nowMs: this.#parts.clock.now() };
+    const exchange = new Exchange(
+      parts.direction,
+      parts.requestId(head.headers),
+      head,
+      this.#requestBody,
+      this.#clientAddress,
+      parts.boundUpstream,
+      fault,
+      nowMs,
+    );
+    if (head.minorVersion === 1) exchange.onInterim = (...interim) => this.#onInterim(exchange, ...interim);
+    this.#exchange = exchange;
+    this.#undispatched = true;
+    parts.onBegun(exchange);
+  }
+
+  #dispatch(): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined || !this.#undispatched) return;
+    this.#undispatched = false;
+    exchange.state = "running";
+    this.#parts.handle(exchange).then(
+      (response) => this.#answer(exchange, response),
+      (thrown) => {
+        // Only a layer outside the rescue can get here.
+        const error = new ProxyError("internal_error", `a layer failed: ${thrown}`, { cause: thrown });
+        this.#parts.log.error({ requestId: exchange.requestId, err: thrown }, error.message);
+        this.#answer(exchange, errorResponse(exchange, error));
+      },
+    );
+  }
+
+  #onInterim(exchange: Exchange, status: number, reason: string, headers: readonly string[]): void {
+    if (this.#exchange !== exchange || this.#writer.writing || this.#closing) return;
+    // 100 is only for those who wait for it, and only once.
+    if (status === 100 && (!exchange.expectsContinue || this.#requestEnded)) return;
+    this.#socket.write(interimHead(status, reason, headers), "latin1");
+  }
+
+  #answer(exchange: Exchange, response: ProxyResponse): void {
+    if (this.#exchange !== exchange) {
+      response.body.cancel(exchange.aborted ?? new ProxyError("client_closed", "the caller has gone"));
+      return;
+    }
+    const keepAlive = this.#keepAlive && this.#requestEnded && !this.#clientEnded && !this.#parts.draining();
+    if (!response.body.complete)
+      exchange.suspend("transfer", this.#parts.clock.now(), (reason) => this.#writer.abandon(reason));
+    this.#writer.start(exchange, response, keepAlive);
+  }
+
+  #onBlocked(blocked: boolean): void {
+    if (blocked) this.#expireIn(this.#parts.options.bodyMs);
+    else this.#expiry.suspend();
+  }
+
+  #onWritten(closeAfter: boolean): void {
+    const exchange = this.#exchange!;
+    if (exchange.status >= 500 && exchange.cause === "") exchange.cause = "upstream_status";
+    this.#settle(exchange.cause === "" ? "success" : "failure");
+    if (closeAfter) this.#close();
+    else this.#next();
+  }
+
+  #onBroken(cause: Error): void {
+    const exchange = this.#exchange!;
+    exchange.blame(cause instanceof ProxyError ? cause : new ProxyError("internal_error", cause.message));
+    this.#settle("failure");
+    this.#socket.destroy();
+  }
+
+  /** The caller has gone, or is given up: everything that was going on for it ends. */
+  #giveUp(reason: ProxyError): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    exchange.blame(reason);
+    if (!this.#writer.writing) exchange.status = reason.kind.status;
+    this.#requestBody?.fail(reason);
+    this.#writer.abandon(reason);
+    exchange.abort(reason);
+    this.#settle("ignored");
+  }
+
+  #settle(outcome: Outcome): void {
+    const exchange = this.#exchange!;
+    this.#exchange = undefined;
+    this.#undispatched = false;
+    exchange.settle(outcome, this.#parts.clock.now());
+    this.#parts.onSettled(exchange);
+  }
+
+  /** The connection is ready for another request, which may have arrived already. */
+  #next(): void {
+    this.#requestBody = undefined;
+    this.#expireIn(this.#parts.options.keepAliveMs);
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    this.#socket.resume();
+    this.#expireIn(this.#parts.options.headMs);
+    this.#read(held);
+  }
+
+  /** Ends our side and waits a little for the caller's, reading and forgetting what still comes. */
+  #close(): void {
+    this.#closing = true;
+    this.#held = undefined;
+    this.#socket.end();
+    if (this.#clientEnded) return;
+    this.#socket.resume();
+    this.#expireIn(LINGER_MS);
+  }
+
+  // --- as the source of the request's body
+
+  pause(): void {
+    this.#socket.pause();
+    // The caller is ready; it is the endpoint that does not take more.
+    this.#expiry.suspend();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+    if (!this.#requestEnded) this.#expireIn(this.#parts.options.bodyMs);
+  }
+
+  cancel(): void {
+    // Nobody wants the rest of the request; the connection closes after the answer.
+    this.#keepAlive = false;
+  }
+}
+
+/** IPv4 addresses that arrive on a dual-stack socket are written as IPv4. */
+function plainAddress(address: string | undefined): string {
+  if (address === undefined) return "unknown";
+  return address.startsWith("::ffff:") ? address.slice(7) : address;
+}

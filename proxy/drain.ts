@@ -1,0 +1,76 @@
+/**
+ * Leaving in good order. The order is the point: peers stop choosing us, then we take nothing new from them,
+ * then what they began is finished, and only then the app loses its way out, because finishing needs it.
+ */
+import type { Clock, Log } from "../core/index.ts";
+import type { Listener } from "./listener.ts";
+
+export interface DrainParts {
+  readonly graceMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly deregister: () => Promise<void>;
+  readonly inbound: readonly Listener[];
+  readonly outbound: readonly Listener[];
+}
+
+/** Callers with unused connections learn of the drain with their next request; those without one are not waited for long. */
+const UNUSED_CONNECTIONS_MS = 5_000;
+/** The app is taken to be done when it has called nobody for so long. */
+const QUIET_MS = 500;
+
+/** Resolves when everything has finished, or when the grace is over. */
+export async function drain(parts: DrainParts): Promise<void> {
+  const { clock, graceMs, log } = parts;
+  const startedAtMs = clock.now();
+  let over = false;
+  const grace = new Promise<void>((resolve) => {
+    clock.schedule(graceMs, () => {
+      over = true;
+      resolve();
+    });
+  });
+  const within = (work: Promise<unknown>) => Promise.race([work, grace]);
+  log.info({ graceMs }, "draining");
+
+  await within(parts.deregister());
+  for (const listener of parts.inbound) {
+    listener.beginDrain();
+    listener.stopAccepting();
+  }
+  const unused = clock.schedule(Math.min(UNUSED_CONNECTIONS_MS, graceMs / 2), () => {
+    for (const listener of parts.inbound) listener.closeIdle();
+  });
+  await within(
+    Promise.all(parts.inbound.map((listener) => listener.until(() => listener.connections === 0))),
+  );
+  unused.cancel();
+
+  for (const listener of parts.outbound) listener.beginDrain();
+  while (!over) {
+    await within(
+      Promise.all(parts.outbound.map((listener) => listener.until(() => listener.exchanges.size === 0))),
+    );
+    const served = begun(parts.outbound);
+    await within(pause(clock, Math.min(QUIET_MS, graceMs / 10)));
+    if (begun(parts.outbound) === served && inFlight(parts.outbound) === 0) break;
+  }
+  const abandoned = inFlight([...parts.inbound, ...parts.outbound]);
+  const tookMs = Math.round(clock.now() - startedAtMs);
+  if (abandoned > 0) log.warn({ tookMs, abandoned }, "the grace is over; requests are abandoned");
+  else log.info({ tookMs }, "drained");
+}
+
+function begun(listeners: readonly Listener[]): number {
+  return listeners.reduce((total, listener) => total + listener.begun, 0);
+}
+
+function inFlight(listeners: readonly Listener[]): number {
+  return listeners.reduce((total, listener) => total + listener.exchanges.size, 0);
+}
+
+function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.schedule(ms, () => resolve());
+  });
+}

@@ -1,0 +1,97 @@
+/**
+ * Gathers bytes until an empty line. In the usual case the whole block is in one packet and nothing is copied.
+ *
+ * Every byte is looked at a bounded number of times, however small the packets are, and a fault is found at the
+ * same byte, with the same reason, wherever the bytes were split: a block is judged as a whole, and a block that
+ * cannot become right any more is refused before its end comes.
+ */
+import { MessageFault } from "./fault.ts";
+import { assertCleanBlock } from "./grammar.ts";
+
+const END = Buffer.from("\r\n\r\n");
+const CARRIAGE_RETURN = 13;
+/** A connection keeps its buffer for the next head only when it is small. */
+const KEPT_BYTES = 4096;
+
+export class BlockReader {
+  readonly #limitBytes: number;
+  #gathered: Buffer | undefined;
+  #length = 0;
+  /** The block with the CRLF of its last line, one character per byte; valid after `read` has found the end. */
+  text = "";
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  /** Starts a block that follows a line already consumed, so that an empty line right away ends it. */
+  startAfterLine(): void {
+    this.#append(END.subarray(0, 2));
+  }
+
+  /**
+   * Reads from `offset` on. Returns the offset after the empty line, or -1 when more bytes are needed.
+   * @throws MessageFault
+   */
+  read(chunk: Buffer, offset: number): number {
+    if (this.#length === 0) {
+      const end = chunk.indexOf(END, offset);
+      if (end !== -1) {
+        this.#finish(chunk, offset, end + 2);
+        return end + 4;
+      }
+    }
+    const before = this.#length;
+    // Never more than the limit is copied, so a peer cannot make heddle hold more.
+    const room = this.#limitBytes + END.length - before;
+    const taken = chunk.subarray(offset, Math.min(chunk.length, offset + room));
+    this.#append(taken);
+    const gathered = this.#gathered!.subarray(0, this.#length);
+    const end = gathered.indexOf(END, Math.max(0, before - 3));
+    if (end !== -1) {
+      this.#length = 0;
+      this.#finish(gathered, 0, end + 2);
+      return offset + (end + 4 - before);
+    }
+    this.#refuseHopeless(gathered, before);
+    return -1;
+  }
+
+  #finish(bytes: Buffer, start: number, end: number): void {
+    if (end - start > this.#limitBytes) {
+      this.#refuseTooLarge(bytes.toString("latin1", start, start + this.#limitBytes));
+    }
+    this.text = bytes.toString("latin1", start, end);
+    if (this.#gathered !== undefined && this.#gathered.length > KEPT_BYTES) this.#gathered = undefined;
+  }
+
+  #refuseHopeless(gathered: Buffer, before: number): void {
+    const tooLarge = gathered.length > this.#limitBytes;
+    const from = Math.max(0, before - 1);
+    const text = gathered.toString("latin1", from, Math.min(gathered.length, this.#limitBytes));
+    // The byte before was judged already; it is there so that a LF can see its CR.
+    assertCleanBlock(withoutOpenEnd(text));
+    if (tooLarge) this.#refuseTooLarge(gathered.toString("latin1", 0, this.#limitBytes));
+  }
+
+  #refuseTooLarge(beginning: string): never {
+    assertCleanBlock(withoutOpenEnd(beginning));
+    throw new MessageFault(beginning.includes("\r\n") ? "head_too_large" : "start_line_too_long");
+  }
+
+  #append(bytes: Buffer): void {
+    const needed = this.#length + bytes.length;
+    if (this.#gathered === undefined || this.#gathered.length < needed) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(1024, needed, (this.#gathered?.length ?? 0) * 2));
+      this.#gathered?.copy(grown, 0, 0, this.#length);
+      this.#gathered = grown;
+    }
+    bytes.copy(this.#gathered, this.#length);
+    this.#length = needed;
+  }
+}
+
+/** A CR at the very end may still get its LF. */
+function withoutOpenEnd(text: string): string {
+  return text.charCodeAt(text.length - 1) === CARRIAGE_RETURN ? text.slice(0, -1) : text;
+}

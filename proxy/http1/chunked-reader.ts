@@ -1,0 +1,107 @@
+/**
+ * The chunked coding (RFC 9112, 7.1) as a table-free state machine over bytes.
+ *
+ * Data is handed on as slices of what came in. Extensions are checked and dropped: they are defined for one hop
+ * only, and what a next reader makes of them has been a way to smuggle.
+ */
+import { MessageFault } from "./fault.ts";
+import { CHUNK_LINE_BYTES } from "./limits.ts";
+
+type State = "size" | "extension" | "size-lf" | "data" | "data-cr" | "data-lf" | "last";
+
+const CR = 13;
+const LF = 10;
+const SEMICOLON = 59;
+
+export class ChunkedReader {
+  #state: State = "size";
+  #sizeBytes = 0;
+  #digits = 0;
+  #lineBytes = 0;
+
+  reset(): void {
+    this.#state = "size";
+    this.#sizeBytes = 0;
+    this.#digits = 0;
+    this.#lineBytes = 0;
+  }
+
+  /** The line of the last chunk has been read; what follows is the trailer section. */
+  get atTrailers(): boolean {
+    return this.#state === "last";
+  }
+
+  /**
+   * Reads from `offset` until the chunk of bytes is used up or the last chunk has been read; returns the new offset.
+   * @throws MessageFault
+   */
+  read(bytes: Buffer, offset: number, onData: (data: Buffer) => void): number {
+    let position = offset;
+    while (position < bytes.length && this.#state !== "last") {
+      if (this.#state === "data") {
+        const end = Math.min(bytes.length, position + this.#sizeBytes);
+        this.#sizeBytes -= end - position;
+        if (this.#sizeBytes === 0) this.#state = "data-cr";
+        onData(bytes.subarray(position, end));
+        position = end;
+      } else {
+        this.#step(bytes[position++]!);
+      }
+    }
+    return position;
+  }
+
+  #step(byte: number): void {
+    switch (this.#state) {
+      case "size":
+        this.#countLine();
+        this.#sizeByte(byte);
+        return;
+      case "extension":
+        this.#countLine();
+        if (byte === CR) this.#state = "size-lf";
+        else if ((byte < 32 && byte !== 9) || byte === 127)
+          throw new MessageFault("malformed_chunk_extension");
+        return;
+      case "size-lf":
+        if (byte !== LF) throw new MessageFault("malformed_chunk_size");
+        this.#state = this.#sizeBytes === 0 ? "last" : "data";
+        return;
+      case "data-cr":
+        if (byte !== CR) throw new MessageFault("malformed_chunk_end");
+        this.#state = "data-lf";
+        return;
+      case "data-lf":
+        if (byte !== LF) throw new MessageFault("malformed_chunk_end");
+        this.reset();
+        return;
+    }
+  }
+
+  #sizeByte(byte: number): void {
+    const digit = hexDigit(byte);
+    if (digit !== -1) {
+      // 12 hexadecimal digits are 256 TiB; more is an attempt at an overflow.
+      if (++this.#digits > 12) throw new MessageFault("malformed_chunk_size");
+      this.#sizeBytes = this.#sizeBytes * 16 + digit;
+    } else if (this.#digits === 0) {
+      throw new MessageFault("malformed_chunk_size");
+    } else if (byte === CR) {
+      this.#state = "size-lf";
+    } else if (byte === SEMICOLON) {
+      this.#state = "extension";
+    } else {
+      throw new MessageFault("malformed_chunk_size");
+    }
+  }
+
+  #countLine(): void {
+    if (++this.#lineBytes > CHUNK_LINE_BYTES) throw new MessageFault("chunk_line_too_long");
+  }
+}
+
+function hexDigit(byte: number): number {
+  if (byte >= 48 && byte <= 57) return byte - 48;
+  const lower = byte | 32;
+  return lower >= 97 && lower <= 102 ? lower - 87 : -1;
+}

@@ -1,0 +1,175 @@
+/**
+ * The HTTP/1.x codec's reading half: bytes in, events out. It never touches a socket and keeps no clock, so
+ * every message can be tried at every split of its bytes.
+ *
+ * Its law: `execute` stops at the end of a message and says how far it came, so that what follows (a pipelined
+ * request, or bytes nobody asked for) is the connection's decision. After a MessageFault it must not be fed again.
+ */
+import { BlockReader } from "./block-reader.ts";
+import { ChunkedReader } from "./chunked-reader.ts";
+import { MessageFault } from "./fault.ts";
+import { readFields } from "./fields.ts";
+import { CHUNKED, type Framing, UNTIL_CLOSE } from "./framing.ts";
+import { assertCleanBlock } from "./grammar.ts";
+import type { MessageLimits } from "./limits.ts";
+
+/** What the parser asks of a head, whichever way the message goes. */
+export interface ParsedHead {
+  readonly framing: Framing;
+  /** A 1xx response: another head follows. */
+  readonly interim?: boolean;
+}
+
+export interface MessageEvents<Head extends ParsedHead> {
+  onHead(head: Head): void;
+  /** A slice of what was fed in; it is not copied. */
+  onData(data: Buffer): void;
+  /** `trailers` are flat pairs. */
+  onEnd(trailers: readonly string[]): void;
+}
+
+type State = "start" | "leading-lf" | "head" | "length" | "chunked" | "trailers" | "until-close";
+
+const NO_TRAILERS: readonly string[] = [];
+const CR = 13;
+const LF = 10;
+
+export class MessageParser<Head extends ParsedHead> {
+  readonly #parseHead: (text: string) => Head;
+  readonly #limits: MessageLimits;
+  readonly #events: MessageEvents<Head>;
+  readonly #block: BlockReader;
+  readonly #chunked = new ChunkedReader();
+  readonly #onData: (data: Buffer) => void;
+  #state: State = "start";
+  #remainingBytes = 0;
+
+  constructor(parseHead: (text: string) => Head, limits: MessageLimits, events: MessageEvents<Head>) {
+    this.#parseHead = parseHead;
+    this.#limits = limits;
+    this.#events = events;
+    this.#block = new BlockReader(limits.headBytes);
+    this.#onData = (data) => events.onData(data);
+  }
+
+  /** No byte of a next message has been read. */
+  get idle(): boolean {
+    return this.#state === "start";
+  }
+
+  get inHead(): boolean {
+    return this.#state === "head" || this.#state === "leading-lf";
+  }
+
+  /**
+   * Reads from `offset` to the end of the message or of the bytes; returns the offset reached.
+   * @throws MessageFault
+   */
+  execute(bytes: Buffer, offset: number): number {
+    let position = offset;
+    while (position < bytes.length) {
+      switch (this.#state) {
+        case "start":
+          // RFC 9112, 2.2: one empty line before a message is ignored, for the sake of old clients.
+          if (bytes[position] === CR) {
+            position++;
+            this.#state = "leading-lf";
+            break;
+          }
+          this.#state = "head";
+          break;
+        case "leading-lf":
+          if (bytes[position++] !== LF) throw new MessageFault("bare_carriage_return");
+          this.#state = "head";
+          break;
+        case "head": {
+          const end = this.#block.read(bytes, position);
+          if (end === -1) return bytes.length;
+          position = end;
+          if (this.#startBody(this.#parseHead(this.#block.text))) return position;
+          break;
+        }
+        case "length": {
+          const end = Math.min(bytes.length, position + this.#remainingBytes);
+          this.#remainingBytes -= end - position;
+          this.#events.onData(position === 0 && end === bytes.length ? bytes : bytes.subarray(position, end));
+          position = end;
+          if (this.#remainingBytes === 0) {
+            this.#end(NO_TRAILERS);
+            return position;
+          }
+          break;
+        }
+        case "chunked":
+          position = this.#chunked.read(bytes, position, this.#onData);
+          if (this.#chunked.atTrailers) {
+            this.#block.startAfterLine();
+            this.#state = "trailers";
+          }
+          break;
+        case "trailers": {
+          const end = this.#block.read(bytes, position);
+          if (end === -1) return bytes.length;
+          this.#end(parseTrailers(this.#block.text, this.#limits));
+          return end;
+        }
+        case "until-close":
+          this.#events.onData(bytes.subarray(position));
+          return bytes.length;
+      }
+    }
+    return position;
+  }
+
+  /** The peer has closed its side. True when that ended a message; false when it cut one off, or came between two. */
+  finish(): boolean {
+    if (this.#state !== "until-close") return false;
+    this.#end(NO_TRAILERS);
+    return true;
+  }
+
+  /** Returns true when the message is complete with its head. */
+  #startBody(head: Head): boolean {
+    const framing = head.framing;
+    if (head.interim === true) {
+      this.#state = "start";
+      this.#events.onHead(head);
+      return false;
+    }
+    // The state is set before the event: a listener may ask for it.
+    if (framing === CHUNKED) {
+      this.#chunked.reset();
+      this.#state = "chunked";
+    } else if (framing === UNTIL_CLOSE) {
+      this.#state = "until-close";
+    } else {
+      this.#remainingBytes = framing;
+      this.#state = "length";
+    }
+    this.#events.onHead(head);
+    if (framing !== 0) return false;
+    this.#end(NO_TRAILERS);
+    return true;
+  }
+
+  #end(trailers: readonly string[]): void {
+    this.#state = "start";
+    this.#events.onEnd(trailers);
+  }
+}
+
+/** Fields that decide about framing, routing or the connection have no business after the body. */
+function parseTrailers(text: string, limits: MessageLimits): readonly string[] {
+  if (text.length === 2) return NO_TRAILERS;
+  assertCleanBlock(text);
+  const fields = readFields(text, 2, limits.fieldCount);
+  if (
+    fields.contentLength !== undefined ||
+    fields.transferEncoding !== undefined ||
+    fields.host !== undefined ||
+    fields.connection !== undefined ||
+    fields.expect !== undefined
+  )
+    throw new MessageFault("forbidden_trailer");
+  return fields.pairs;
+}

@@ -1,0 +1,1 @@
+export { Sidecar, type SidecarAddresses } from "./sidecar.ts";

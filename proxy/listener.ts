@@ -1,0 +1,130 @@
+/**
+ * One listening port: connections in, exchanges to a stack, and everything that is open kept in two sets, so
+ * that it can be shown and drained.
+ */
+import { once } from "node:events";
+import { createServer, type Server } from "node:net";
+import {
+  type Clock,
+  type Direction,
+  type Exchange,
+  type Handler,
+  headerValue,
+  type Log,
+} from "../core/index.ts";
+import { type ConnectionParts, DownstreamConnection } from "./downstream-connection.ts";
+import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
+
+export interface ListenerSettings {
+  readonly direction: Direction;
+  /** The upstream that this port stands for, whatever the Host. */
+  readonly boundUpstream?: string;
+  readonly options: ListenerOptions;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly newRequestId: () => string;
+  readonly handle: Handler;
+}
+
+export class Listener {
+  readonly direction: Direction;
+  readonly exchanges = new Set<Exchange>();
+  readonly #connections = new Set<DownstreamConnection>();
+  readonly #server: Server;
+  readonly #listen: ListenAddress;
+  /** May be replaced while requests are under way; they finish on the stack on which they began. */
+  handle: Handler;
+  /** Requests that have come so far. */
+  begun = 0;
+  #draining = false;
+  #changed: (() => void) | undefined;
+
+  constructor(settings: ListenerSettings) {
+    this.direction = settings.direction;
+    this.handle = settings.handle;
+    this.#listen = settings.options.listen;
+    const parts: ConnectionParts = {
+      direction: settings.direction,
+      boundUpstream: settings.boundUpstream,
+      options: settings.options,
+      clock: settings.clock,
+      log: settings.log,
+      handle: (exchange) => this.handle(exchange),
+      requestId: (headers) => usableRequestId(headers) ?? settings.newRequestId(),
+      draining: () => this.#draining,
+      onBegun: (exchange) => {
+        this.begun++;
+        this.exchanges.add(exchange);
+      },
+      onSettled: (exchange) => {
+        this.exchanges.delete(exchange);
+        this.#changed?.();
+      },
+      onClosed: (connection) => {
+        this.#connections.delete(connection);
+        this.#changed?.();
+      },
+    };
+    // Half-open, since a caller may end its side and still wait for the answer.
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      this.#connections.add(new DownstreamConnection(socket, parts));
+    });
+    this.#server.on("error", (error) => settings.log.error({ err: error }, "the listener failed"));
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /**
+   * Listens, and returns where.
+   * @throws Error with the system's code, such as EADDRINUSE
+   */
+  async start(): Promise<ListenAddress> {
+    this.#server.listen({ host: this.#listen.host, port: this.#listen.port, backlog: 4096 });
+    await once(this.#server, "listening");
+    return this.address;
+  }
+
+  get address(): ListenAddress {
+    const bound = this.#server.address();
+    if (bound === null || typeof bound === "string") throw new Error("the listener does not listen");
+    return { host: bound.address, port: bound.port };
+  }
+
+  /** Answers say `connection: close` from now on. */
+  beginDrain(): void {
+    this.#draining = true;
+  }
+
+  /** Takes no new connections. */
+  stopAccepting(): void {
+    this.#server.close();
+  }
+
+  closeIdle(): void {
+    for (const connection of this.#connections) connection.closeIfIdle();
+  }
+
+  /** Resolves when `condition` holds, asked again whenever a request or a connection has ended. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+
+  /** Ends everything at once. */
+  destroy(): void {
+    this.#server.close();
+    for (const connection of this.#connections) connection.destroy();
+  }
+}
+
+const USABLE_ID = /^[\x21-\x7e]{1,128}$/;
+
+function usableRequestId(headers: readonly string[]): string | undefined {
+  const sent = headerValue(headers, "x-request-id");
+  return sent !== undefined && USABLE_ID.test(sent) ? sent : undefined;
+}

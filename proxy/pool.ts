@@ -1,0 +1,213 @@
+/**
+ * The connections to one upstream: kept, reused, and never more than allowed over all of its endpoints.
+ *
+ * The last one used is used first, so that a quiet upstream needs few and the others time out. When the limit is
+ * reached and another endpoint has an unused connection, that one makes room; else the request queues, in the
+ * order of arrival and bounded, and takes over whatever comes free.
+ */
+import { type Clock, type Endpoint, type Exchange, ProxyError } from "../core/index.ts";
+import { waitFor } from "../resilience/index.ts";
+import { type ConnectionOwner, type ConnectionTimeouts, UpstreamConnection } from "./upstream-connection.ts";
+
+export interface PoolOptions {
+  /** Connections at the most, over all endpoints of the upstream. */
+  readonly connections: number;
+  /** Requests that may wait for one. */
+  readonly pending: number;
+  readonly timeouts: ConnectionTimeouts;
+}
+
+interface Waiter {
+  readonly pool: EndpointPool;
+  readonly begin: (connection: UpstreamConnection) => void;
+}
+
+const MAKING_ROOM = "closed to make room for another endpoint";
+
+/** The limit and the queue that the endpoints of one upstream share. */
+export class ConnectionPool {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly options: PoolOptions;
+  readonly #endpoints = new Set<EndpointPool>();
+  readonly #waiters = new Set<Waiter>();
+  open = 0;
+  openedTotal = 0;
+
+  constructor(name: string, clock: Clock, options: PoolOptions) {
+    this.name = name;
+    this.clock = clock;
+    this.options = options;
+  }
+
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  /** Connections by what they are doing. */
+  counts(): Record<"connecting" | "busy" | "idle", number> {
+    let connecting = 0;
+    let idle = 0;
+    for (const pool of this.#endpoints) {
+      connecting += pool.connecting;
+      idle += pool.idle;
+    }
+    return { connecting, busy: this.open - connecting - idle, idle };
+  }
+
+  forEndpoint(endpoint: Endpoint): EndpointPool {
+    const pool = new EndpointPool(this, endpoint);
+    this.#endpoints.add(pool);
+    return pool;
+  }
+
+  forget(pool: EndpointPool): void {
+    this.#endpoints.delete(pool);
+  }
+
+  /** Whether one more may be opened, if need be by closing an unused one elsewhere. */
+  makeRoom(): boolean {
+    if (this.open < this.options.connections) return true;
+    for (const pool of this.#endpoints) {
+      if (pool.closeOldestIdle()) return true;
+    }
+    return false;
+  }
+
+  tryQueue(waiter: Waiter): boolean {
+    if (this.#waiters.size >= this.options.pending) return false;
+    this.#waiters.add(waiter);
+    return true;
+  }
+
+  leave(waiter: Waiter): void {
+    this.#waiters.delete(waiter);
+  }
+
+  /** A connection has come free: the first in the queue gets it, or gets its place. True when it was taken. */
+  handOver(connection: UpstreamConnection, pool: EndpointPool): boolean {
+    for (const waiter of this.#waiters) {
+      if (waiter.pool === pool) {
+        this.#waiters.delete(waiter);
+        waiter.begin(connection);
+      } else {
+        connection.destroy(new ProxyError("upstream_reset", MAKING_ROOM));
+      }
+      return true;
+    }
+    return false;
+  }
+
+  /** A place has come free: the first in the queue opens a connection of its own. */
+  fillPlace(): void {
+    for (const waiter of this.#waiters) {
+      if (this.open >= this.options.connections) return;
+      this.#waiters.delete(waiter);
+      waiter.begin(waiter.pool.open());
+      return;
+    }
+  }
+}
+
+/** The connections to one endpoint. */
+export class EndpointPool implements ConnectionOwner {
+  readonly #shared: ConnectionPool;
+  readonly #endpoint: Endpoint;
+  readonly #all = new Set<UpstreamConnection>();
+  readonly #idle: UpstreamConnection[] = [];
+  #closing = false;
+
+  constructor(shared: ConnectionPool, endpoint: Endpoint) {
+    this.#shared = shared;
+    this.#endpoint = endpoint;
+  }
+
+  get idle(): number {
+    return this.#idle.length;
+  }
+
+  get connecting(): number {
+    let count = 0;
+    for (const connection of this.#all) if (connection.connecting) count++;
+    return count;
+  }
+
+  /** An unused connection, if there is one; it is the caller's now. */
+  takeIdle(): UpstreamConnection | undefined {
+    return this.#idle.pop();
+  }
+
+  /**
+   * A new connection, or one that comes free meanwhile.
+   * @throws ProxyError connect_failed, connect_timeout, overflow, deadline_exceeded, or the reason of an abort
+   */
+  connect(exchange: Exchange): Promise<UpstreamConnection> {
+    const shared = this.#shared;
+    return waitFor<UpstreamConnection>(exchange, shared.clock, "connection", (done, fail) => {
+      let own: UpstreamConnection | undefined;
+      const begin = (connection: UpstreamConnection) => {
+        own = connection;
+        if (connection.usable) {
+          done(connection);
+          return;
+        }
+        connection.whenConnected((failure) => {
+          if (failure === undefined) done(connection);
+          else fail(failure);
+        });
+      };
+      const waiter: Waiter = { pool: this, begin };
+      if (shared.makeRoom()) begin(this.open());
+      else if (!shared.tryQueue(waiter))
+        fail(new ProxyError("overflow", "all connections are busy and the queue for them is full"));
+      return () => {
+        shared.leave(waiter);
+        own?.destroy(new ProxyError("client_closed", "no longer wanted"));
+      };
+    });
+  }
+
+  open(): UpstreamConnection {
+    const shared = this.#shared;
+    const connection = new UpstreamConnection(
+      this.#endpoint,
+      shared.name,
+      this,
+      shared.clock,
+      shared.options.timeouts,
+    );
+    this.#all.add(connection);
+    shared.open++;
+    shared.openedTotal++;
+    return connection;
+  }
+
+  onFree(connection: UpstreamConnection): void {
+    if (this.#closing) connection.destroy(new ProxyError("upstream_reset", "the endpoint has gone"));
+    else if (!this.#shared.handOver(connection, this)) this.#idle.push(connection);
+  }
+
+  onClosed(connection: UpstreamConnection): void {
+    if (!this.#all.delete(connection)) return;
+    const at = this.#idle.indexOf(connection);
+    if (at !== -1) this.#idle.splice(at, 1);
+    this.#shared.open--;
+    if (this.#closing && this.#all.size === 0) this.#shared.forget(this);
+    this.#shared.fillPlace();
+  }
+
+  /** True when there was one. */
+  closeOldestIdle(): boolean {
+    const oldest = this.#idle[0];
+    oldest?.destroy(new ProxyError("upstream_reset", MAKING_ROOM));
+    return oldest !== undefined;
+  }
+
+  /** The endpoint is no longer wanted: unused connections are closed now, busy ones when they have answered. */
+  close(): void {
+    this.#closing = true;
+    for (const connection of [...this.#idle])
+      connection.destroy(new ProxyError("upstream_reset", "the endpoint has gone"));
+    if (this.#all.size === 0) this.#shared.forget(this);
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The one place where an error becomes a response. Whatever is thrown further in arrives at the caller as one
+ * well-formed answer with its code, and a fault of ours is logged with its stack instead of ending the process.
+ */
+import {
+  asProxyError,
+  Body,
+  type Exchange,
+  type Handler,
+  type Layer,
+  type Log,
+  type ProxyError,
+  type ProxyResponse,
+} from "../core/index.ts";
+
+export function rescue(log: Log): Layer {
+  return {
+    name: "rescue",
+    wrap(next: Handler): Handler {
+      return async (exchange) => {
+        try {
+          return await next(exchange);
+        } catch (thrown) {
+          const error = asProxyError(thrown);
+          if (error.code === "internal_error")
+            log.error({ requestId: exchange.requestId, err: error.cause ?? error }, error.message);
+          return errorResponse(exchange, error);
+        }
+      };
+    },
+  };
+}
+
+/** The answer for an error, and the exchange blamed for it. */
+export function errorResponse(exchange: Exchange, error: ProxyError): ProxyResponse {
+  exchange.blame(error);
+  const said = {
+    error: error.code,
+    ...(error.detail === undefined ? {} : { detail: error.detail }),
+    message: error.message,
+    requestId: exchange.requestId,
+  };
+  return {
+    status: error.kind.status,
+    reason: "",
+    headers: ["Content-Type", "application/json", "X-Heddle-Error", error.code],
+    body: Body.of(Buffer.from(`${JSON.stringify(said)}\n`)),
+  };
+}

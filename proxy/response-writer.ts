@@ -1,0 +1,107 @@
+/**
+ * Writes one answer to a caller at the caller's pace.
+ *
+ * An answer that is complete when its head is written leaves in one write. One that is still arriving is piped,
+ * and paused while the caller's socket is full. One that breaks half-way closes the connection, since that is
+ * the only way to tell the caller that it is not whole.
+ */
+import type { Socket } from "node:net";
+import type { BodySink, Exchange, ProxyResponse } from "../core/index.ts";
+import { type AnswerFraming, answerFraming, answerHead } from "./forwarded.ts";
+import { chunkPieces, joinHead, lastChunk } from "./http1/index.ts";
+
+/** What the connection is told. */
+export interface WriterOwner {
+  /** The last byte has been handed to the socket. */
+  onWritten(closeAfter: boolean): void;
+  /** The answer broke after its head was written. */
+  onBroken(cause: Error): void;
+  /** The caller does not read: `true` while the socket is full. */
+  onBlocked(blocked: boolean): void;
+}
+
+const JOIN_LIMIT_BYTES = 64 * 1024;
+
+export class ResponseWriter implements BodySink {
+  readonly #socket: Socket;
+  readonly #owner: WriterOwner;
+  #exchange: Exchange | undefined;
+  #response: ProxyResponse | undefined;
+  #framing: AnswerFraming = "none";
+  #keepAlive = false;
+
+  constructor(socket: Socket, owner: WriterOwner) {
+    this.#socket = socket;
+    this.#owner = owner;
+  }
+
+  /** An answer's head has been written and its body is not complete. */
+  get writing(): boolean {
+    return this.#response !== undefined;
+  }
+
+  start(exchange: Exchange, response: ProxyResponse, keepAlive: boolean): void {
+    const framing = answerFraming(exchange, response);
+    const { body } = response;
+    this.#framing = framing;
+    this.#keepAlive = keepAlive && framing !== "close";
+    const head = answerHead(response, framing, this.#keepAlive);
+    exchange.status = response.status;
+    if (framing === "none") {
+      // Nothing follows; a body that a layer put there anyway is not sent.
+      if (!body.complete) body.cancel(new Error("this answer has no body"));
+      this.#socket.write(head, "latin1");
+      this.#owner.onWritten(!this.#keepAlive);
+    } else if (framing === "length" && body.complete && body.pushedBytes <= JOIN_LIMIT_BYTES) {
+      exchange.responseBytes = body.pushedBytes;
+      this.#socket.write(body.pushedBytes === 0 ? head : joinHead(head, body.takeAll()), "latin1");
+      this.#owner.onWritten(!this.#keepAlive);
+    } else {
+      this.#exchange = exchange;
+      this.#response = response;
+      this.#socket.cork();
+      this.#socket.write(head, "latin1");
+      body.pipe(this);
+      this.#socket.uncork();
+    }
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    if (this.#response === undefined) return;
+    this.#owner.onBlocked(false);
+    this.#response.body.resume();
+  }
+
+  /** The caller has gone. */
+  abandon(reason: Error): void {
+    const response = this.#response;
+    this.#response = undefined;
+    response?.body.cancel(reason);
+  }
+
+  write(chunk: Uint8Array): boolean {
+    this.#exchange!.responseBytes += chunk.length;
+    if (this.#framing === "chunked") {
+      this.#socket.cork();
+      for (const piece of chunkPieces(chunk)) this.#socket.write(piece);
+      this.#socket.uncork();
+    } else {
+      this.#socket.write(chunk);
+    }
+    if (!this.#socket.writableNeedDrain) return true;
+    this.#owner.onBlocked(true);
+    return false;
+  }
+
+  end(trailers: readonly string[]): void {
+    this.#response = undefined;
+    if (this.#framing === "chunked") this.#socket.write(lastChunk(trailers), "latin1");
+    this.#owner.onWritten(!this.#keepAlive);
+  }
+
+  fail(cause: Error): void {
+    this.#response = undefined;
+    this.#owner.onBroken(cause);
+  }
+}

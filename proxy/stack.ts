@@ -1,0 +1,116 @@
+/**
+ * The order in which a request meets the proxy. Read this file first.
+ *
+ * A request passes the list of its listener, is led by `route` to the list of its upstream, is led by `balance`
+ * to the list of one endpoint, and is forwarded. Its response comes back the same way.
+ */
+import {
+  type Clock,
+  type Exchange,
+  type Handler,
+  type Layer,
+  type Log,
+  type Random,
+  stack,
+} from "../core/index.ts";
+import { breakerLayer, concurrencyLimit, deadline, retry } from "../resilience/index.ts";
+import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
+import { balance } from "./balance.layer.ts";
+import { forward } from "./forward.ts";
+import { load } from "./load.layer.ts";
+import { rescue } from "./rescue.layer.ts";
+import { route } from "./route.layer.ts";
+import type { RouteOptions } from "./route.ts";
+import type { Upstream, UpstreamEndpoint } from "./upstream.ts";
+import { wellFormed } from "./well-formed.layer.ts";
+
+/** What the layers are made from. */
+export interface StackParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly tally: RequestTally;
+  /** Undefined when the access log is off. */
+  readonly writeAccess: AccessLogWriter | undefined;
+}
+
+/** From the app to its peers. */
+export function outbound(
+  parts: StackParts,
+  routes: readonly RouteOptions[],
+  upstreams: ReadonlyMap<string, Handler>,
+): Handler {
+  return stack(listenerLayers(parts), route(routes, upstreams, parts.random));
+}
+
+/** From the peers to the app: one upstream, the app, and nothing to route. */
+export function inbound(parts: StackParts, app: Upstream): Handler {
+  const toApp = upstream(parts, app);
+  return stack(listenerLayers(parts), (exchange: Exchange) => {
+    exchange.upstream = app.name;
+    return toApp(exchange);
+  });
+}
+
+/** The way to one upstream; built when its configuration changes. */
+export function upstream(parts: StackParts, to: Upstream): Handler {
+  return stack(upstreamLayers(parts, to), balance(to));
+}
+
+/** The way to one endpoint; built when discovery names it. */
+export function endpoint(parts: StackParts, of: Upstream, to: UpstreamEndpoint): Handler {
+  return stack(endpointLayers(parts, of, to), forward(to.pool));
+}
+
+function listenerLayers(parts: StackParts): Layer[] {
+  return [
+    // Outermost, so that refused and failed requests are logged like served ones.
+    ...(parts.writeAccess === undefined ? [] : [accessLog(parts.writeAccess)]),
+    // Beside it for the same reason: what is not counted did not happen.
+    metrics(parts.tally),
+    // Inside telemetry, so that what the caller received is what was recorded.
+    rescue(parts.log),
+    // Before anything reads a field: a request that cannot be read in one way only is not read at all.
+    wellFormed(),
+  ];
+}
+
+function upstreamLayers(parts: StackParts, to: Upstream): Layer[] {
+  return [
+    // Outside the limit, so that waiting for a turn uses up the request's time.
+    deadline(parts.clock, to.options.timeouts),
+    // Outside retry: a request has one permit however often it is sent, and a full upstream refuses before it works.
+    concurrencyLimit(parts.clock, to.limit),
+    // Outside balance: every attempt may choose another endpoint.
+    retry(
+      {
+        clock: parts.clock,
+        random: parts.random,
+        budget: to.budget,
+        onRefused: (_, reason) => to.countRetryRefused(reason),
+      },
+      to.options.retries,
+    ),
+  ];
+}
+
+function endpointLayers(parts: StackParts, of: Upstream, to: UpstreamEndpoint): Layer[] {
+  return [
+    // Outside the breaker, so that the balancer sees what each attempt cost, refused ones included.
+    load(of, to, parts.clock),
+    // Innermost: it judges the endpoint alone, by the outcome of every single attempt.
+    breakerLayer(to.breaker, to.key),
+  ];
+}
+
+/** The names of the layers for the admin port and the docs, outermost first. `sample` must have an endpoint. */
+export function describeStack(parts: StackParts, sample: Upstream): Record<string, readonly string[]> {
+  const names = (layers: readonly Layer[]) => layers.map((layer) => layer.name);
+  const listener = names(listenerLayers(parts));
+  return {
+    outbound: [...listener, "route"],
+    inbound: [...listener, "app"],
+    upstream: [...names(upstreamLayers(parts, sample)), "balance"],
+    endpoint: [...names(endpointLayers(parts, sample, sample.endpoints[0]!)), "forward"],
+  };
+}

@@ -1,0 +1,32 @@
+/**
+ * The real clock, dice and identifiers. Nothing else in heddle reads them, which a test checks.
+ */
+import { randomUUID } from "node:crypto";
+import { performance } from "node:perf_hooks";
+import type { Random } from "../core/index.ts";
+import { type TickSource, TimerWheel } from "./timer-wheel.ts";
+
+export const systemRandom: Random = { next: Math.random };
+
+/** A fresh request id: a version 4 UUID. */
+export const newRequestId: () => string = randomUUID;
+
+/** The wall clock, for log lines and for people. */
+export function wallTime(): Date {
+  return new Date();
+}
+
+const machineTicks: TickSource = {
+  now: () => performance.now(),
+  wakeIn: (() => {
+    let timer: NodeJS.Timeout | undefined;
+    return (delayMs: number, callback: () => void) => {
+      clearTimeout(timer);
+      // A timer alone is no reason for the process to stay alive; its listeners are.
+      timer = setTimeout(callback, delayMs).unref();
+    };
+  })(),
+};
+
+/** The one clock of the process. */
+export const systemClock: TimerWheel = new TimerWheel(machineTicks);

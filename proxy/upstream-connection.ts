@@ -1,0 +1,383 @@
+/**
+ * One connection to one endpoint: a request out, its answer in, and then either back to the pool or closed.
+ *
+ * Its law: it serves one exchange at a time, it goes back to the pool only when both messages have ended exactly
+ * where their framing said, and any byte that nobody asked for ends it. It ends every exchange it serves: with a
+ * response, or with an error that says whether the request may be sent again.
+ */
+import { connect, type Socket } from "node:net";
+import {
+  Body,
+  type BodySink,
+  type BodySource,
+  type Clock,
+  type Endpoint,
+  type ErrorCode,
+  type Exchange,
+  endpointKey,
+  ProxyError,
+  type ProxyResponse,
+} from "../core/index.ts";
+import { Expiry } from "./expiry.ts";
+import { requestHead } from "./forwarded.ts";
+import {
+  chunkPieces,
+  DEFAULT_LIMITS,
+  joinHead,
+  lastChunk,
+  MessageFault,
+  MessageParser,
+  type ParsedResponse,
+  parseResponseHead,
+  UNTIL_CLOSE,
+} from "./http1/index.ts";
+
+export interface ConnectionTimeouts {
+  readonly connectMs: number;
+  readonly attemptMs: number;
+  readonly idleMs: number;
+  /** How long an unused connection is kept, unless the endpoint promises less. */
+  readonly keepAliveMs: number;
+}
+
+/** What the pool is told by its connections. */
+export interface ConnectionOwner {
+  /** Both messages have ended well; the connection can serve another. */
+  onFree(connection: UpstreamConnection): void;
+  onClosed(connection: UpstreamConnection): void;
+}
+
+type State = "connecting" | "idle" | "sending" | "answering" | "closed";
+
+/** Up to here head and body are copied into one buffer, so that they leave in one write. */
+const JOIN_LIMIT_BYTES = 16 * 1024;
+
+export class UpstreamConnection implements BodySource, BodySink {
+  readonly endpoint: Endpoint;
+  readonly key: string;
+  readonly #upstreamName: string;
+  readonly #owner: ConnectionOwner;
+  readonly #clock: Clock;
+  readonly #timeouts: ConnectionTimeouts;
+  readonly #socket: Socket;
+  readonly #expiry: Expiry;
+  readonly #parser: MessageParser<ParsedResponse>;
+  readonly #abort = (reason: ProxyError) => this.#fail(reason);
+  #state: State = "connecting";
+  #connected: ((failure: ProxyError | undefined) => void) | undefined;
+  #exchange: Exchange | undefined;
+  #resolve: ((response: ProxyResponse) => void) | undefined;
+  #reject: ((reason: ProxyError) => void) | undefined;
+  #responseBody: Body | undefined;
+  #requestEnded = true;
+  #responseEnded = false;
+  #chunked = false;
+  #reusable = true;
+  #keepAliveMs: number;
+
+  constructor(
+    endpoint: Endpoint,
+    upstreamName: string,
+    owner: ConnectionOwner,
+    clock: Clock,
+    timeouts: ConnectionTimeouts,
+  ) {
+    this.endpoint = endpoint;
+    this.key = endpointKey(endpoint);
+    this.#upstreamName = upstreamName;
+    this.#owner = owner;
+    this.#clock = clock;
+    this.#timeouts = timeouts;
+    this.#keepAliveMs = timeouts.keepAliveMs;
+    this.#expiry = new Expiry(clock, () => this.#expired());
+    this.#parser = new MessageParser<ParsedResponse>(
+      (text) => parseResponseHead(text, DEFAULT_LIMITS, this.#exchange!.method),
+      DEFAULT_LIMITS,
+      {
+        onHead: (head) => this.#onHead(head),
+        onData: (data) => this.#onData(data),
+        onEnd: (trailers) => this.#onEnd(trailers),
+      },
+    );
+    this.#socket = connect({ host: endpoint.address, port: endpoint.port, noDelay: true });
+    this.#socket.on("connect", () => this.#onConnect());
+    this.#socket.on("data", (bytes) => this.#onBytes(bytes as Buffer));
+    this.#socket.on("end", () => this.#onPeerEnded());
+    this.#socket.on("drain", () => this.#onDrain());
+    this.#socket.on("error", (error) => this.#fail(this.#lost(error)));
+    this.#socket.on("close", () => this.#fail(this.#lost(undefined)));
+    this.#expiry.moveTo(clock.now() + timeouts.connectMs);
+  }
+
+  /** Calls back once, when the connection stands or when it could not be made. */
+  whenConnected(callback: (failure: ProxyError | undefined) => void): void {
+    this.#connected = callback;
+  }
+
+  get connecting(): boolean {
+    return this.#state === "connecting";
+  }
+
+  get usable(): boolean {
+    return this.#state === "idle";
+  }
+
+  /** Sends the request. Rejects with a ProxyError; the response's body may fail later. */
+  send(exchange: Exchange): Promise<ProxyResponse> {
+    this.#exchange = exchange;
+    this.#state = "sending";
+    this.#responseEnded = false;
+    this.#requestEnded = false;
+    this.#reusable = true;
+    this.#responseBody = undefined;
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      exchange.suspend("response", this.#clock.now(), this.#abort);
+      if (this.#state === "sending") this.#write(exchange);
+    });
+  }
+
+  /** Closes it whatever it does; an exchange it serves fails with `reason`. */
+  destroy(reason: ProxyError): void {
+    this.#fail(reason);
+  }
+
+  #write(exchange: Exchange): void {
+    const head = requestHead(exchange, this.#upstreamName);
+    const body = exchange.body;
+    if (body === undefined) {
+      this.#socket.write(head, "latin1");
+      this.#requestSent();
+    } else if (body.complete && body.length !== undefined && body.length <= JOIN_LIMIT_BYTES) {
+      this.#socket.write(joinHead(head, body.takeAll()));
+      this.#requestSent();
+    } else {
+      this.#chunked = body.length === undefined;
+      this.#expiry.suspend();
+      this.#socket.cork();
+      this.#socket.write(head, "latin1");
+      body.pipe(this);
+      this.#socket.uncork();
+    }
+  }
+
+  // --- as the sink of the request's body
+
+  write(chunk: Uint8Array): boolean {
+    if (this.#chunked) {
+      for (const piece of chunkPieces(chunk)) this.#socket.write(piece);
+    } else {
+      this.#socket.write(chunk);
+    }
+    if (!this.#socket.writableNeedDrain) return true;
+    // The endpoint does not take it: from now on it is the endpoint that we wait for.
+    if (this.#state === "sending") this.#awaitEndpoint();
+    return false;
+  }
+
+  end(trailers: readonly string[]): void {
+    if (this.#chunked) this.#socket.write(lastChunk(trailers), "latin1");
+    this.#requestSent();
+    this.#finishIfEnded();
+  }
+
+  fail(cause: Error): void {
+    this.#fail(cause instanceof ProxyError ? cause : new ProxyError("client_closed", cause.message));
+  }
+
+  #onDrain(): void {
+    if (this.#requestEnded) return;
+    if (this.#state === "sending") this.#expiry.suspend();
+    this.#exchange?.body?.resume();
+  }
+
+  #requestSent(): void {
+    this.#requestEnded = true;
+    if (this.#state === "sending") this.#awaitEndpoint();
+  }
+
+  #awaitEndpoint(): void {
+    const latestMs = this.#clock.now() + this.#timeouts.attemptMs;
+    this.#expiry.moveTo(Math.min(latestMs, this.#exchange!.deadlineMs));
+  }
+
+  // --- as the source of the response's body
+
+  pause(): void {
+    this.#socket.pause();
+    // A slow caller is not the endpoint's fault; the caller's own connection has its limit.
+    this.#expiry.suspend();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+    if (this.#state === "answering") this.#expiry.moveTo(this.#clock.now() + this.#timeouts.idleMs);
+  }
+
+  cancel(reason: Error): void {
+    this.#fail(reason instanceof ProxyError ? reason : new ProxyError("client_closed", reason.message));
+  }
+
+  // --- what the parser finds
+
+  #onHead(head: ParsedResponse): void {
+    const exchange = this.#exchange!;
+    if (head.interim) {
+      exchange.onInterim?.(head.status, head.reason, head.headers);
+      return;
+    }
+    const nowMs = this.#clock.now();
+    this.#state = "answering";
+    this.#reusable = head.keepAlive;
+    if (head.keepAliveTimeoutMs !== undefined) this.#learnKeepAlive(head.keepAliveTimeoutMs);
+    this.#responseBody = new Body(
+      this,
+      head.framing === UNTIL_CLOSE || head.framing < 0 ? undefined : head.framing,
+    );
+    this.#expiry.moveTo(nowMs + this.#timeouts.idleMs);
+    exchange.resume(nowMs);
+    this.#resolve!({
+      status: head.status,
+      reason: head.reason,
+      headers: head.headers,
+      body: this.#responseBody,
+    });
+  }
+
+  #onData(data: Buffer): void {
+    this.#expiry.moveTo(this.#clock.now() + this.#timeouts.idleMs);
+    this.#responseBody!.push(data);
+  }
+
+  #onEnd(trailers: readonly string[]): void {
+    this.#responseEnded = true;
+    this.#responseBody!.end(trailers);
+  }
+
+  /** A promise of N seconds is kept from the endpoint's side of the wire; a second is left for the way. */
+  #learnKeepAlive(promisedMs: number): void {
+    this.#keepAliveMs = Math.min(this.#timeouts.keepAliveMs, Math.max(promisedMs - 1000, promisedMs / 2));
+  }
+
+  // --- what the socket says
+
+  #onConnect(): void {
+    if (this.#state !== "connecting") return;
+    this.#state = "idle";
+    this.#expiry.suspend();
+    this.#tellConnected(undefined);
+  }
+
+  #onBytes(bytes: Buffer): void {
+    if (this.#state === "idle") {
+      this.#fail(this.#error("upstream_reset", "the endpoint sent bytes that nobody asked for"));
+      return;
+    }
+    if (this.#state !== "sending" && this.#state !== "answering") return;
+    try {
+      const read = this.#parser.execute(bytes, 0);
+      if (read < bytes.length) this.#reusable = false;
+    } catch (thrown) {
+      if (!(thrown instanceof MessageFault)) throw thrown;
+      const message = `the answer of ${this.key} is malformed: ${thrown.message}`;
+      this.#fail(this.#error("bad_response", message, thrown.reason));
+      return;
+    }
+    this.#finishIfEnded();
+  }
+
+  #onPeerEnded(): void {
+    if (this.#state === "answering" && this.#parser.finish()) {
+      this.#reusable = false;
+      this.#finishIfEnded();
+    } else {
+      this.#fail(this.#lost(undefined));
+    }
+  }
+
+  #expired(): void {
+    switch (this.#state) {
+      case "connecting":
+        this.#fail(this.#error("connect_timeout", `no connection to ${this.key} in time`));
+        break;
+      case "sending":
+        if (this.#clock.now() >= this.#exchange!.deadlineMs)
+          this.#fail(this.#error("deadline_exceeded", `no answer from ${this.key} before the deadline`));
+        else this.#fail(this.#error("attempt_timeout", `${this.key} did not begin to answer in time`));
+        break;
+      case "answering":
+        this.#fail(this.#error("response_timeout", `${this.key} stopped in the middle of its answer`));
+        break;
+      case "idle":
+        this.#fail(this.#error("upstream_reset", "unused for long enough"));
+        break;
+    }
+  }
+
+  // --- endings
+
+  #finishIfEnded(): void {
+    if (!this.#responseEnded || this.#state !== "answering") return;
+    const exchange = this.#exchange!;
+    if (!this.#requestEnded || !this.#reusable) {
+      // Answered before the request was complete, or not to be used again: nothing more is sent on it.
+      if (!this.#requestEnded) exchange.body?.unpipe();
+      this.#exchange = undefined;
+      this.#close();
+      return;
+    }
+    this.#exchange = undefined;
+    this.#state = "idle";
+    this.#expiry.moveTo(this.#clock.now() + this.#keepAliveMs);
+    this.#owner.onFree(this);
+  }
+
+  #fail(reason: ProxyError): void {
+    const before = this.#state;
+    if (before === "closed") return;
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#close();
+    if (before === "connecting") {
+      this.#tellConnected(reason);
+    } else if (exchange !== undefined) {
+      if (!this.#requestEnded) exchange.body?.unpipe();
+      if (before === "sending") {
+        exchange.resume(this.#clock.now());
+        this.#reject!(reason);
+      } else {
+        this.#responseBody!.fail(reason);
+      }
+    }
+  }
+
+  #close(): void {
+    this.#state = "closed";
+    this.#expiry.stop();
+    this.#socket.destroy();
+    this.#owner.onClosed(this);
+  }
+
+  #tellConnected(failure: ProxyError | undefined): void {
+    const connected = this.#connected;
+    this.#connected = undefined;
+    connected?.(failure);
+  }
+
+  #lost(cause: Error | undefined): ProxyError {
+    const why = cause === undefined ? "closed the connection" : cause.message;
+    if (this.#state === "connecting")
+      return this.#error("connect_failed", `no connection to ${this.key}: ${why}`, undefined, cause);
+    const when = this.#state === "answering" ? "before its answer was complete" : "before it answered";
+    return this.#error("upstream_reset", `${this.key} was lost ${when}: ${why}`, undefined, cause);
+  }
+
+  #error(code: ErrorCode, message: string, detail?: string, cause?: Error): ProxyError {
+    return new ProxyError(code, message, {
+      endpoint: this.key,
+      ...(detail === undefined ? {} : { detail }),
+      ...(cause === undefined ? {} : { cause }),
+    });
+  }
+}

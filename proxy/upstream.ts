@@ -1,0 +1,223 @@
+/**
+ * One upstream at run time: the current endpoints, what has been learned about each, and which may be chosen.
+ *
+ * Discovery replaces the list of endpoints as a whole; here the old and the new list are reconciled by key, so
+ * that latency, breaker and connections of those that stay are kept, and those that go finish what they began.
+ */
+import {
+  type Balancer,
+  type BalancingOptions,
+  type Candidate,
+  createBalancer,
+  PeakEwma,
+} from "../balancing/index.ts";
+import {
+  type Clock,
+  type Endpoint,
+  type Exchange,
+  endpointKey,
+  type Handler,
+  type Log,
+  ProxyError,
+  type Random,
+} from "../core/index.ts";
+import {
+  type BreakerOptions,
+  BreakerRotation,
+  type BreakerState,
+  ConcurrencyLimit,
+  type ConcurrencyOptions,
+  EndpointBreaker,
+  RetryBudget,
+  type RetryOptions,
+  type RetryRefusal,
+  type TimeoutOptions,
+} from "../resilience/index.ts";
+import type { UpstreamCounts } from "../telemetry/index.ts";
+import { ConnectionPool, type EndpointPool } from "./pool.ts";
+
+/** Everything that the configuration says about an upstream, defaults filled in. */
+export interface UpstreamOptions {
+  readonly balancing: BalancingOptions;
+  readonly timeouts: TimeoutOptions;
+  readonly retries: RetryOptions;
+  readonly breaker: BreakerOptions;
+  readonly limits: ConcurrencyOptions & { readonly connections: number };
+  /** How long an unused connection to an endpoint is kept. */
+  readonly keepAliveMs: number;
+}
+
+/** What an upstream needs of the process. */
+export interface UpstreamParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** One endpoint with what has been learned about it. */
+export class UpstreamEndpoint implements Candidate {
+  endpoint: Endpoint;
+  readonly key: string;
+  readonly latency: PeakEwma = new PeakEwma();
+  readonly breaker: EndpointBreaker;
+  readonly pool: EndpointPool;
+  /** Requests sent there that have not ended. */
+  inFlight = 0;
+  /** The prepared way to it, set by the stack. */
+  handle: Handler = unprepared;
+
+  constructor(endpoint: Endpoint, breaker: EndpointBreaker, pool: EndpointPool) {
+    this.endpoint = endpoint;
+    this.key = endpointKey(endpoint);
+    this.breaker = breaker;
+    this.pool = pool;
+  }
+
+  get weight(): number {
+    return this.endpoint.weight;
+  }
+}
+
+function unprepared(): never {
+  throw new Error("the endpoint has no stack yet");
+}
+
+export class Upstream {
+  readonly name: string;
+  readonly options: UpstreamOptions;
+  readonly limit: ConcurrencyLimit;
+  readonly budget: RetryBudget;
+  readonly #parts: UpstreamParts;
+  readonly #balancer: Balancer;
+  readonly #pool: ConnectionPool;
+  readonly #rotation: BreakerRotation;
+  readonly #prepare: (endpoint: UpstreamEndpoint) => Handler;
+  readonly #attempts = new Map<string, number>();
+  readonly #retriesRefused = new Map<string, number>();
+  #endpoints: readonly UpstreamEndpoint[] = [];
+  /** Breakers that are not closed: while there is none, nothing has to be filtered. */
+  #notClosed = 0;
+  #breakerOpened = 0;
+
+  /** @param prepare builds the stack of one endpoint, see stack.ts */
+  constructor(
+    name: string,
+    options: UpstreamOptions,
+    parts: UpstreamParts,
+    prepare: (upstream: Upstream, endpoint: UpstreamEndpoint) => Handler,
+  ) {
+    this.name = name;
+    this.options = options;
+    this.limit = new ConcurrencyLimit(options.limits);
+    this.budget = new RetryBudget(options.retries.budget);
+    this.#parts = parts;
+    this.#balancer = createBalancer(options.balancing.algorithm, parts.random);
+    this.#rotation = new BreakerRotation(parts.clock, options.breaker.windowMs);
+    this.#prepare = (endpoint) => prepare(this, endpoint);
+    this.#pool = new ConnectionPool(name, parts.clock, {
+      connections: options.limits.connections,
+      pending: options.limits.pending,
+      timeouts: {
+        connectMs: options.timeouts.connectMs,
+        attemptMs: options.timeouts.attemptMs,
+        idleMs: options.timeouts.idleMs,
+        keepAliveMs: options.keepAliveMs,
+      },
+    });
+  }
+
+  get endpoints(): readonly UpstreamEndpoint[] {
+    return this.#endpoints;
+  }
+
+  /** Replaces the endpoints; what is known about those that stay is kept. */
+  update(endpoints: readonly Endpoint[]): void {
+    const known = new Map(this.#endpoints.map((endpoint) => [endpoint.key, endpoint]));
+    const next = new Map<string, UpstreamEndpoint>();
+    for (const endpoint of endpoints) {
+      const key = endpointKey(endpoint);
+      const kept = known.get(key);
+      if (kept !== undefined) kept.endpoint = endpoint;
+      next.set(key, kept ?? this.#create(endpoint));
+    }
+    this.#endpoints = [...next.values()];
+    for (const [key, endpoint] of known) if (!next.has(key)) this.#retire(endpoint);
+  }
+
+  /**
+   * The endpoint for the next attempt: not one that its breaker refuses, and not one that was tried already
+   * while another is left.
+   * @throws ProxyError no_endpoint or breaker_open
+   */
+  choose(exchange: Exchange): UpstreamEndpoint {
+    let candidates = this.#endpoints;
+    if (candidates.length === 0)
+      throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.name}`);
+    if (this.#notClosed > 0) candidates = candidates.filter((endpoint) => endpoint.breaker.admits);
+    if (exchange.tried.length > 0) {
+      const untried = candidates.filter((endpoint) => !exchange.tried.includes(endpoint.key));
+      if (untried.length > 0) candidates = untried;
+    }
+    const chosen = this.#balancer.pick(candidates, this.#parts.clock.now());
+    if (chosen === undefined)
+      throw new ProxyError(
+        "breaker_open",
+        `the breakers of all ${this.#endpoints.length} endpoints are open`,
+      );
+    return chosen;
+  }
+
+  countAttempt(outcome: string): void {
+    this.#attempts.set(outcome, (this.#attempts.get(outcome) ?? 0) + 1);
+  }
+
+  countRetryRefused(reason: RetryRefusal): void {
+    this.#retriesRefused.set(reason, (this.#retriesRefused.get(reason) ?? 0) + 1);
+  }
+
+  counts(): UpstreamCounts {
+    const breakers: Record<BreakerState, number> = { closed: 0, open: 0, halfOpen: 0 };
+    for (const endpoint of this.#endpoints) breakers[endpoint.breaker.state]++;
+    return {
+      upstream: this.name,
+      attempts: this.#attempts,
+      retriesRefused: this.#retriesRefused,
+      breakerOpened: this.#breakerOpened,
+      connectionsOpened: this.#pool.openedTotal,
+      breakers,
+      endpoints: { available: this.#endpoints.length - breakers.open, refused: breakers.open },
+      connections: this.#pool.counts(),
+      pending: this.limit.waiting + this.#pool.waiting,
+    };
+  }
+
+  /** Closes unused connections and timers; requests under way finish. */
+  stop(): void {
+    this.update([]);
+    this.#rotation.stop();
+  }
+
+  #create(endpoint: Endpoint): UpstreamEndpoint {
+    const { clock, log } = this.#parts;
+    const key = endpointKey(endpoint);
+    let last: BreakerState = "closed";
+    const breaker = new EndpointBreaker(this.options.breaker, clock, this.#rotation, (state) => {
+      if (last === "closed" && state !== "closed") this.#notClosed++;
+      if (last !== "closed" && state === "closed") this.#notClosed--;
+      if (state === "open") this.#breakerOpened++;
+      last = state;
+      const facts = { upstream: this.name, endpoint: key, breaker: state };
+      if (state === "open") log.warn(facts, "breaker opened");
+      else log.info(facts, state === "closed" ? "breaker closed" : "breaker lets a probe through");
+    });
+    const created = new UpstreamEndpoint(endpoint, breaker, this.#pool.forEndpoint(endpoint));
+    created.handle = this.#prepare(created);
+    return created;
+  }
+
+  #retire(endpoint: UpstreamEndpoint): void {
+    if (endpoint.breaker.state !== "closed") this.#notClosed--;
+    endpoint.breaker.stop();
+    endpoint.pool.close();
+  }
+}

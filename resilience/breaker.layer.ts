@@ -1,0 +1,40 @@
+/**
+ * The breaker's place on the way to one endpoint: a permit before the attempt, its outcome after the body.
+ *
+ * What counts as a failure of the endpoint: no connection, no answer in time, a broken answer, and the statuses
+ * that say so. 501 and 505 judge the request, not the endpoint; a caller that hung up judges nothing.
+ */
+import { asProxyError, type Handler, type Layer, type Outcome, ProxyError } from "../core/index.ts";
+import type { EndpointBreaker } from "./breaker.ts";
+
+export function breakerLayer(breaker: EndpointBreaker, endpoint: string): Layer {
+  return {
+    name: "breaker",
+    wrap(next: Handler): Handler {
+      return async (exchange) => {
+        const permit = breaker.admit();
+        if (permit === undefined)
+          throw new ProxyError("breaker_open", `the breaker of ${endpoint} is open`, { endpoint });
+        try {
+          const response = await next(exchange);
+          if (isEndpointFailure(response.status)) breaker.settle(permit, "failure");
+          else response.body.onClosed((outcome) => breaker.settle(permit, outcome));
+          return response;
+        } catch (thrown) {
+          breaker.settle(permit, outcomeOf(thrown));
+          throw thrown;
+        }
+      };
+    },
+  };
+}
+
+/** Whether a status says that the endpoint is failing. */
+export function isEndpointFailure(status: number): boolean {
+  return status >= 500 && status !== 501 && status !== 505;
+}
+
+/** What a failed attempt says about the endpoint. */
+export function outcomeOf(thrown: unknown): Outcome {
+  return asProxyError(thrown).kind.origin === "upstream" ? "failure" : "ignored";
+}

@@ -1,0 +1,69 @@
+/**
+ * Attempts inside the deadline, each further one argued for by retry.ts, paid for from the budget, and made on
+ * another endpoint (the balance layer sees which were tried).
+ */
+import {
+  asProxyError,
+  type Clock,
+  type Exchange,
+  type Handler,
+  type Layer,
+  ProxyError,
+  type ProxyResponse,
+  type Random,
+} from "../core/index.ts";
+import { backoffMs } from "./backoff.ts";
+import { isRetryable, type RetryOptions, type RetryRefusal, retryRefusal } from "./retry.ts";
+import type { RetryBudget } from "./retry-budget.ts";
+import { pause } from "./wait.ts";
+
+export interface RetryParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly budget: RetryBudget;
+  /** Called for every retry that was asked for and not made. */
+  readonly onRefused: (exchange: Exchange, reason: RetryRefusal) => void;
+}
+
+export function retry(parts: RetryParts, options: RetryOptions): Layer {
+  const { clock, random, budget, onRefused } = parts;
+
+  /** True when another attempt may be made; the refusal is noted otherwise. */
+  function grants(exchange: Exchange, failure: ProxyError | number): boolean {
+    const nowMs = clock.now();
+    const refusal =
+      retryRefusal(options, exchange, failure, nowMs) ?? (budget.withdraw(nowMs) ? undefined : "budget");
+    if (refusal === undefined) return true;
+    exchange.retryRefused = refusal;
+    onRefused(exchange, refusal);
+    return false;
+  }
+
+  return {
+    name: "retry",
+    wrap(next: Handler): Handler {
+      if (options.attempts === 0) return next;
+      return async (exchange) => {
+        budget.deposit(clock.now());
+        exchange.body?.remember(options.replayBytes);
+        for (let attempt = 1; ; attempt++) {
+          let response: ProxyResponse | undefined;
+          let failure: ProxyError | number;
+          try {
+            response = await next(exchange);
+            failure = response.status;
+          } catch (thrown) {
+            failure = asProxyError(thrown);
+          }
+          if (!isRetryable(options, failure) || !grants(exchange, failure)) {
+            if (response !== undefined) return response;
+            throw failure;
+          }
+          response?.body.cancel(new ProxyError("upstream_reset", "the answer was discarded for a retry"));
+          exchange.body?.rewind();
+          await pause(exchange, clock, backoffMs(options.backoff, attempt, random));
+        }
+      };
+    },
+  };
+}

@@ -1,0 +1,56 @@
+/**
+ * One way to wait: until something happens, until the request's deadline, or until the request is aborted,
+ * whichever comes first, and leaving nothing behind in any case.
+ */
+import { type Clock, type Exchange, ProxyError, type Timer, type Wait } from "../core/index.ts";
+
+/**
+ * Suspends the exchange. `begin` starts what is waited for and returns how to undo it; it is undone on
+ * every ending but its own.
+ * @throws ProxyError deadline_exceeded, or the reason of the abort
+ */
+export function waitFor<T>(
+  exchange: Exchange,
+  clock: Clock,
+  on: Wait,
+  begin: (done: (value: T) => void, fail: (reason: ProxyError) => void) => () => void,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    let ended = false;
+    let undo: (() => void) | undefined;
+    let deadline: Timer | undefined;
+    const end = () => {
+      ended = true;
+      deadline?.cancel();
+      exchange.resume(clock.now());
+    };
+    const fail = (reason: ProxyError) => {
+      if (ended) return;
+      end();
+      undo?.();
+      reject(reason);
+    };
+    const done = (value: T) => {
+      if (ended) return;
+      end();
+      resolve(value);
+    };
+    const nowMs = clock.now();
+    exchange.suspend(on, nowMs, fail);
+    if (ended) return;
+    if (Number.isFinite(exchange.deadlineMs)) {
+      deadline = clock.schedule(exchange.deadlineMs - nowMs, () =>
+        fail(new ProxyError("deadline_exceeded", `the deadline passed while waiting for ${on}`)),
+      );
+    }
+    undo = begin(done, fail);
+  });
+}
+
+/** Waits for a time. */
+export function pause(exchange: Exchange, clock: Clock, delayMs: number): Promise<void> {
+  return waitFor<void>(exchange, clock, "backoff", (done) => {
+    const timer = clock.schedule(delayMs, () => done());
+    return () => timer.cancel();
+  });
+}

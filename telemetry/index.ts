@@ -1,0 +1,6 @@
+export { type AccessLogWriter, accessLog, accessRecord } from "./access-log.layer.ts";
+export { LOG_LEVELS, type LogLevel, type ProcessLog, processLog } from "./logger.ts";
+export { METRICS, type MetricDefinition, type MetricName } from "./metric-names.ts";
+export { metrics } from "./metrics.layer.ts";
+export { type MetricSources, Metrics, type UpstreamCounts } from "./metrics.ts";
+export { DURATION_BUCKETS_S, MAX_REQUEST_SERIES, OVERFLOW, RequestTally } from "./request-tally.ts";

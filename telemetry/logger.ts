@@ -1,0 +1,65 @@
+/**
+ * The process's log: one JSON line per record on standard output, through pino.
+ *
+ * Written asynchronously with a bound: when the reader of the log stalls, lines are dropped and counted, because
+ * a proxy that waits for its log stops the traffic. Lines still in memory are flushed when the process ends.
+ */
+import { once } from "node:events";
+import { destination, type Logger, pino, stdTimeFunctions } from "pino";
+import type { Log } from "../core/index.ts";
+import type { AccessLogWriter } from "./access-log.layer.ts";
+
+export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+const BUFFER_BYTES = 4096;
+const MAX_UNWRITTEN_BYTES = 1024 * 1024;
+const FLUSH_EVERY_MS = 1000;
+
+export interface ProcessLog {
+  readonly log: Log;
+  readonly writeAccess: AccessLogWriter;
+  level: LogLevel;
+  /** Lines given up because the reader was too slow. */
+  droppedLines(): number;
+  /** Writes out what is buffered; to be awaited before the process ends. */
+  flush(): Promise<void>;
+}
+
+export function processLog(level: LogLevel): ProcessLog {
+  const out = destination({
+    dest: 1,
+    sync: false,
+    minLength: BUFFER_BYTES,
+    maxLength: MAX_UNWRITTEN_BYTES,
+    periodicFlush: FLUSH_EVERY_MS,
+  });
+  let dropped = 0;
+  out.on("drop", () => dropped++);
+  // The reader has gone; losing the log must not stop the traffic.
+  out.on("error", () => dropped++);
+  const settings = {
+    base: null,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  const log: Logger = pino({ ...settings, level }, out);
+  // The access log is switched on and off by configuration, not by level.
+  const access: Logger = pino({ ...settings, level: "info" }, out);
+  return {
+    log,
+    writeAccess: (record) => access.info(record, "request"),
+    get level() {
+      return log.level as LogLevel;
+    },
+    set level(to: LogLevel) {
+      log.level = to;
+    },
+    droppedLines: () => dropped,
+    async flush() {
+      const drained = once(out, "drain", { signal: AbortSignal.timeout(FLUSH_EVERY_MS) });
+      out.flush();
+      await drained.catch(() => out.flushSync());
+    },
+  };
+}

@@ -1,0 +1,85 @@
+/**
+ * Every metric that heddle exposes: name, type, labels, help. To add one: a line here, a source in metrics.ts,
+ * a row in docs/metrics.md (a test compares the page with this table).
+ */
+export interface MetricDefinition {
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly labels: readonly string[];
+  readonly help: string;
+}
+
+export const METRICS = {
+  heddle_requests_total: {
+    type: "counter",
+    labels: ["direction", "upstream", "route", "status", "cause"],
+    help: "Requests that were answered, or given up by their caller (status 499)",
+  },
+  heddle_request_duration_seconds: {
+    type: "histogram",
+    labels: ["direction", "upstream", "route"],
+    help: "Time from the request's head to the last byte of its answer",
+  },
+  heddle_requests_in_flight: {
+    type: "gauge",
+    labels: ["direction"],
+    help: "Requests that are not settled yet",
+  },
+  heddle_connections: {
+    type: "gauge",
+    labels: ["direction"],
+    help: "Open connections from callers",
+  },
+  heddle_attempts_total: {
+    type: "counter",
+    labels: ["upstream", "outcome"],
+    help: "Attempts by how they ended: success, failed_status, or an error code",
+  },
+  heddle_retries_refused_total: {
+    type: "counter",
+    labels: ["upstream", "reason"],
+    help: "Retries that the configuration asked for and that were not made",
+  },
+  heddle_breaker_state: {
+    type: "gauge",
+    labels: ["upstream", "state"],
+    help: "Endpoints by the state of their breaker",
+  },
+  heddle_breaker_opened_total: {
+    type: "counter",
+    labels: ["upstream"],
+    help: "Times a breaker opened",
+  },
+  heddle_endpoints: {
+    type: "gauge",
+    labels: ["upstream", "state"],
+    help: "Endpoints that discovery names: available, or refused by their breaker",
+  },
+  heddle_pool_connections: {
+    type: "gauge",
+    labels: ["upstream", "state"],
+    help: "Connections to endpoints: connecting, busy, idle",
+  },
+  heddle_pool_opened_total: {
+    type: "counter",
+    labels: ["upstream"],
+    help: "Connections to endpoints that were begun",
+  },
+  heddle_pending_requests: {
+    type: "gauge",
+    labels: ["upstream"],
+    help: "Requests waiting for a permit or a connection",
+  },
+  heddle_log_lines_dropped_total: {
+    type: "counter",
+    labels: [],
+    help: "Log lines given up because the reader of the log was too slow",
+  },
+  process_cpu_seconds_total: {
+    type: "counter",
+    labels: [],
+    help: "CPU time of the process, user and system",
+  },
+  process_resident_memory_bytes: { type: "gauge", labels: [], help: "Resident memory of the process" },
+} as const satisfies Record<string, MetricDefinition>;
+
+export type MetricName = keyof typeof METRICS;
