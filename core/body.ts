@@ -28,6 +28,7 @@ export interface BodySource {
 }
 
 const NO_TRAILERS: readonly string[] = [];
+const NOTHING: readonly Uint8Array[] = [];
 const NO_SOURCE: BodySource = { pause() {}, resume() {}, cancel() {} };
 
 /** How much a body holds for a consumer that has not come yet, before its producer is paused. */
@@ -42,7 +43,8 @@ export class Body {
   #source: BodySource;
   #state: "open" | "ended" | "failed" | "cancelled" = "open";
   #failure: Error | undefined;
-  #queue: Uint8Array[] = [];
+  /** Made when something has to wait: most bodies are one piece, or none. */
+  #queue: Uint8Array[] | undefined = undefined;
   #queuedBytes = 0;
   #sink: BodySink | undefined;
   #sinkFull = false;
@@ -87,10 +89,11 @@ export class Body {
   push(chunk: Uint8Array): void {
     if (this.#state !== "open") return;
     this.pushedBytes += chunk.length;
-    if (this.#sink !== undefined && !this.#sinkFull && this.#queue.length === 0) {
+    if (this.#sink !== undefined && !this.#sinkFull && this.#queue === undefined) {
       this.#deliver(chunk);
     } else {
-      this.#queue.push(chunk);
+      if (this.#queue === undefined) this.#queue = [chunk];
+      else this.#queue.push(chunk);
       this.#queuedBytes += chunk.length;
     }
     if (!this.#sourcePaused && (this.#sinkFull || this.#queuedBytes > HIGH_WATER_BYTES)) {
@@ -143,8 +146,8 @@ export class Body {
   /** Takes everything that is here as one list, without a sink; only for a body that is complete. */
   takeAll(): readonly Uint8Array[] {
     this.#touched = true;
-    const all = this.#queue;
-    this.#queue = [];
+    const all = this.#queue ?? NOTHING;
+    this.#queue = undefined;
     this.#queuedBytes = 0;
     this.#delivered = true;
     if (this.#kept !== undefined) for (const chunk of all) this.#keep(chunk);
@@ -154,7 +157,7 @@ export class Body {
   /** The consumer wants no more. The producer is told, unless it has finished already. */
   cancel(reason: Error): void {
     this.#sink = undefined;
-    this.#queue = [];
+    this.#queue = undefined;
     this.#queuedBytes = 0;
     this.#kept = undefined;
     if (this.#state !== "open") return;
@@ -192,7 +195,7 @@ export class Body {
     if (!this.rewindable) throw new Error("the body was consumed beyond what is remembered");
     this.unpipe();
     if (this.#kept !== undefined && this.#kept.length > 0) {
-      this.#queue = [...this.#kept, ...this.#queue];
+      this.#queue = [...this.#kept, ...(this.#queue ?? NOTHING)];
       this.#queuedBytes += this.#keptBytes;
       this.#kept = [];
       this.#keptBytes = 0;
@@ -254,12 +257,13 @@ export class Body {
   }
 
   #flush(): void {
-    while (this.#sink !== undefined && !this.#sinkFull && this.#queue.length > 0) {
+    while (this.#sink !== undefined && !this.#sinkFull && this.#queue !== undefined) {
       const chunk = this.#queue.shift()!;
+      if (this.#queue.length === 0) this.#queue = undefined;
       this.#queuedBytes -= chunk.length;
       this.#deliver(chunk);
     }
-    if (this.#sink === undefined || this.#delivered || this.#queue.length > 0) return;
+    if (this.#sink === undefined || this.#delivered || this.#queue !== undefined) return;
     if (this.#state === "ended") {
       this.#delivered = true;
       this.#sink.end(this.trailers);

@@ -32,6 +32,32 @@ export interface RequestHead {
   readonly expectsContinue: boolean;
 }
 
+/** Milliseconds spent suspended, by what was waited for. */
+export class Waits implements Record<Wait, number> {
+  queue = 0;
+  connection = 0;
+  response = 0;
+  backoff = 0;
+  transfer = 0;
+  layer = 0;
+}
+
+/** Called with the exchange when it is settled. */
+export type Settler = (exchange: Exchange, outcome: Outcome) => void;
+
+/** The settlers as a stack of links. Not an array: one that is made anew per request ends up in V8's old generation. */
+class SettlerLink {
+  readonly settler: Settler;
+  readonly next: SettlerLink | undefined;
+
+  constructor(settler: Settler, next: SettlerLink | undefined) {
+    this.settler = settler;
+    this.next = next;
+  }
+}
+
+const NOTHING_TRIED: readonly string[] = [];
+
 /** Receives an interim (1xx) response for the caller. */
 export type OnInterim = (status: number, reason: string, headers: readonly string[]) => void;
 
@@ -58,8 +84,8 @@ export class Exchange {
   upstream = "";
   /** The endpoint of the last attempt, `address:port`. */
   endpoint = "";
-  /** Endpoints tried so far. */
-  readonly tried: string[] = [];
+  /** Endpoints tried before the last attempt, which `endpoint` names. */
+  triedBefore: readonly string[] = NOTHING_TRIED;
   /** Times the request has been sent, or tried to be sent, to an endpoint. */
   attempts = 0;
   /** Why it was not sent again although the attempt failed. */
@@ -74,24 +100,18 @@ export class Exchange {
   causeMessage = "";
   responseBytes = 0;
 
+  /** Its place among the requests in flight; see proxy/live-list.ts. */
+  listPlace = -1;
   state: ExchangeState = "new";
   suspendedOn: Wait | "" = "";
   suspendedAtMs = 0;
-  /** Milliseconds spent suspended so far, by what was waited for. */
-  readonly waitedMs: Record<Wait, number> = {
-    queue: 0,
-    connection: 0,
-    response: 0,
-    backoff: 0,
-    transfer: 0,
-    layer: 0,
-  };
+  readonly waitedMs: Waits = new Waits();
   settledAtMs = 0;
 
   #cancelWait: ((reason: ProxyError) => void) | undefined = undefined;
   #aborted: ProxyError | undefined = undefined;
   #controller: AbortController | undefined = undefined;
-  readonly #settlers: ((exchange: Exchange, outcome: Outcome) => void)[] = [];
+  #settlers: SettlerLink | undefined = undefined;
 
   constructor(
     direction: Direction,
@@ -168,9 +188,9 @@ export class Exchange {
    * Calls back once when the exchange is settled; at once when it is already. What was taken for the request
    * is given back here.
    */
-  onSettled(settler: (exchange: Exchange, outcome: Outcome) => void): void {
+  onSettled(settler: Settler): void {
     if (this.state === "settled") settler(this, "ignored");
-    else this.#settlers.push(settler);
+    else this.#settlers = new SettlerLink(settler, this.#settlers);
   }
 
   settle(outcome: Outcome, nowMs: number): void {
@@ -178,7 +198,21 @@ export class Exchange {
     this.resume(nowMs);
     this.state = "settled";
     this.settledAtMs = nowMs;
-    for (let i = this.#settlers.length - 1; i >= 0; i--) this.#settlers[i]!(this, outcome);
+    // Last come, first told: what was taken inside is given back before what was taken around it.
+    for (let link = this.#settlers; link !== undefined; link = link.next) link.settler(this, outcome);
+    this.#settlers = undefined;
+  }
+
+  /** Notes that the request is about to be sent to this endpoint. */
+  beginAttempt(endpoint: string): void {
+    if (this.attempts > 0) this.triedBefore = [...this.triedBefore, this.endpoint];
+    this.attempts++;
+    this.endpoint = endpoint;
+  }
+
+  /** Whether the request has been sent, or tried to be sent, to this endpoint. */
+  hasTried(endpoint: string): boolean {
+    return this.attempts > 0 && (this.endpoint === endpoint || this.triedBefore.includes(endpoint));
   }
 
   /** Notes why the exchange did not simply succeed, for the log and the metrics. The first reason stays. */

@@ -15,6 +15,7 @@ export {
   type ExchangeState,
   type OnInterim,
   type RequestHead,
+  type Settler,
   type Wait,
 } from "./exchange.ts";
 export { type HeaderPairs, headerValue, isName, removeHeader, setHeader } from "./headers.ts";

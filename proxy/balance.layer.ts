@@ -8,9 +8,7 @@ import type { Upstream } from "./upstream.ts";
 export function balance(upstream: Upstream): Handler {
   return (exchange) => {
     const chosen = upstream.choose(exchange);
-    exchange.attempts++;
-    exchange.endpoint = chosen.key;
-    exchange.tried.push(chosen.key);
+    exchange.beginAttempt(chosen.key);
     return chosen.handle(exchange);
   };
 }

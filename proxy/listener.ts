@@ -14,6 +14,7 @@ import {
 } from "../core/index.ts";
 import { type ConnectionParts, DownstreamConnection } from "./downstream-connection.ts";
 import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
+import { LiveList } from "./live-list.ts";
 
 export interface ListenerSettings {
   readonly direction: Direction;
@@ -28,7 +29,7 @@ export interface ListenerSettings {
 
 export class Listener {
   readonly direction: Direction;
-  readonly exchanges = new Set<Exchange>();
+  readonly exchanges: LiveList<Exchange> = new LiveList();
   readonly #connections = new Set<DownstreamConnection>();
   readonly #server: Server;
   readonly #listen: ListenAddress;
@@ -57,7 +58,7 @@ export class Listener {
         this.exchanges.add(exchange);
       },
       onSettled: (exchange) => {
-        this.exchanges.delete(exchange);
+        this.exchanges.remove(exchange);
         this.#changed?.();
       },
       onClosed: (connection) => {

@@ -49,6 +49,12 @@ export interface ConnectionOwner {
 
 type State = "connecting" | "idle" | "sending" | "answering" | "closed";
 
+/**
+ * All connections read into one buffer: what is read is dealt with before the next read, and only bodies are
+ * copied out of it. A fresh buffer for each read would be most of the memory that a request costs.
+ */
+const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
+
 /** Up to here head and body are copied into one buffer, so that they leave in one write. */
 const JOIN_LIMIT_BYTES = 16 * 1024;
 
@@ -73,6 +79,7 @@ export class UpstreamConnection implements BodySource, BodySink {
   #responseEnded = false;
   #chunked = false;
   #reusable = true;
+  #paused = false;
   #keepAliveMs: number;
 
   constructor(
@@ -99,9 +106,13 @@ export class UpstreamConnection implements BodySource, BodySink {
         onEnd: (trailers) => this.#onEnd(trailers),
       },
     );
-    this.#socket = connect({ host: endpoint.address, port: endpoint.port, noDelay: true });
+    this.#socket = connect({
+      host: endpoint.address,
+      port: endpoint.port,
+      noDelay: true,
+      onread: { buffer: READ_BUFFER, callback: (bytes) => this.#onRead(bytes) },
+    });
     this.#socket.on("connect", () => this.#onConnect());
-    this.#socket.on("data", (bytes) => this.#onBytes(bytes as Buffer));
     this.#socket.on("end", () => this.#onPeerEnded());
     this.#socket.on("drain", () => this.#onDrain());
     this.#socket.on("error", (error) => this.#fail(this.#lost(error)));
@@ -129,6 +140,7 @@ export class UpstreamConnection implements BodySource, BodySink {
     this.#responseEnded = false;
     this.#requestEnded = false;
     this.#reusable = true;
+    this.#paused = false;
     this.#responseBody = undefined;
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -150,7 +162,7 @@ export class UpstreamConnection implements BodySource, BodySink {
       this.#socket.write(head, "latin1");
       this.#requestSent();
     } else if (body.complete && body.length !== undefined && body.length <= JOIN_LIMIT_BYTES) {
-      this.#socket.write(joinHead(head, body.takeAll()));
+      this.#socket.write(joinHead(head, body.takeAll()), "latin1");
       this.#requestSent();
     } else {
       this.#chunked = body.length === undefined;
@@ -205,12 +217,14 @@ export class UpstreamConnection implements BodySource, BodySink {
   // --- as the source of the response's body
 
   pause(): void {
+    this.#paused = true;
     this.#socket.pause();
     // A slow caller is not the endpoint's fault; the caller's own connection has its limit.
     this.#expiry.suspend();
   }
 
   resume(): void {
+    this.#paused = false;
     this.#socket.resume();
     if (this.#state === "answering") this.#expiry.moveTo(this.#clock.now() + this.#timeouts.idleMs);
   }
@@ -237,7 +251,10 @@ export class UpstreamConnection implements BodySource, BodySink {
     );
     this.#expiry.moveTo(nowMs + this.#timeouts.idleMs);
     exchange.resume(nowMs);
-    this.#resolve!({
+    const resolve = this.#resolve!;
+    this.#resolve = undefined;
+    this.#reject = undefined;
+    resolve({
       status: head.status,
       reason: head.reason,
       headers: head.headers,
@@ -247,7 +264,7 @@ export class UpstreamConnection implements BodySource, BodySink {
 
   #onData(data: Buffer): void {
     this.#expiry.moveTo(this.#clock.now() + this.#timeouts.idleMs);
-    this.#responseBody!.push(data);
+    this.#responseBody!.push(Buffer.from(data));
   }
 
   #onEnd(trailers: readonly string[]): void {
@@ -267,6 +284,12 @@ export class UpstreamConnection implements BodySource, BodySink {
     this.#state = "idle";
     this.#expiry.suspend();
     this.#tellConnected(undefined);
+  }
+
+  /** Returning false pauses the reading. */
+  #onRead(bytes: number): boolean {
+    this.#onBytes(READ_BUFFER.subarray(0, bytes));
+    return !this.#paused;
   }
 
   #onBytes(bytes: Buffer): void {
@@ -327,7 +350,9 @@ export class UpstreamConnection implements BodySource, BodySink {
       this.#close();
       return;
     }
+    // A pooled connection is old; what it still pointed at would be kept with it.
     this.#exchange = undefined;
+    this.#responseBody = undefined;
     this.#state = "idle";
     this.#expiry.moveTo(this.#clock.now() + this.#keepAliveMs);
     this.#owner.onFree(this);
@@ -346,6 +371,8 @@ export class UpstreamConnection implements BodySource, BodySink {
       if (before === "sending") {
         exchange.resume(this.#clock.now());
         this.#reject!(reason);
+        this.#resolve = undefined;
+        this.#reject = undefined;
       } else {
         this.#responseBody!.fail(reason);
       }

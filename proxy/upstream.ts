@@ -154,8 +154,8 @@ export class Upstream {
     if (candidates.length === 0)
       throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.name}`);
     if (this.#notClosed > 0) candidates = candidates.filter((endpoint) => endpoint.breaker.admits);
-    if (exchange.tried.length > 0) {
-      const untried = candidates.filter((endpoint) => !exchange.tried.includes(endpoint.key));
+    if (exchange.attempts > 0) {
+      const untried = candidates.filter((endpoint) => !exchange.hasTried(endpoint.key));
       if (untried.length > 0) candidates = untried;
     }
     const chosen = this.#balancer.pick(candidates, this.#parts.clock.now());

@@ -48,7 +48,7 @@ export function accessRecord(exchange: Exchange): Record<string, unknown> {
   if (exchange.upstream !== "") record["upstream"] = exchange.upstream;
   if (exchange.endpoint !== "") record["endpoint"] = exchange.endpoint;
   record["attempts"] = exchange.attempts;
-  if (exchange.tried.length > 1) record["tried"] = exchange.tried;
+  if (exchange.triedBefore.length > 0) record["triedBefore"] = exchange.triedBefore;
   if (exchange.retryRefused !== "") record["retryRefused"] = exchange.retryRefused;
   record["requestBytes"] = exchange.body?.pushedBytes ?? 0;
   record["responseBytes"] = exchange.responseBytes;

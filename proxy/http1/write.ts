@@ -50,10 +50,18 @@ function isFramingField(name: string, keepContentLength: boolean): boolean {
 
 const CRLF = Buffer.from("\r\n");
 
-/** Head and first piece of the body as one buffer, so that both leave in one write. */
-export function joinHead(head: string, pieces: readonly Uint8Array[]): Buffer {
+/** Up to here a message is one string: Node hands a short Latin-1 string to the kernel without allocating a buffer. */
+const STRING_LIMIT_BYTES = 4096;
+
+/** Head and body as one piece, so that both leave in one write; to be written as Latin-1 if it is a string. */
+export function joinHead(head: string, pieces: readonly Uint8Array[]): string | Buffer {
   let bytes = head.length;
   for (const piece of pieces) bytes += piece.length;
+  if (bytes <= STRING_LIMIT_BYTES) {
+    let joined = head;
+    for (const piece of pieces) joined += asBuffer(piece).toString("latin1");
+    return joined;
+  }
   const joined = Buffer.allocUnsafe(bytes);
   let position = joined.write(head, 0, "latin1");
   for (const piece of pieces) {
@@ -61,6 +69,10 @@ export function joinHead(head: string, pieces: readonly Uint8Array[]): Buffer {
     position += piece.length;
   }
   return joined;
+}
+
+function asBuffer(piece: Uint8Array): Buffer {
+  return Buffer.isBuffer(piece) ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
 }
 
 /** One chunk of the chunked coding: size line, data, CRLF. */
