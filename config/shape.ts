@@ -6,36 +6,35 @@
  * the compiler where the parts are put together (proxy/sidecar.ts).
  */
 import * as v from "valibot";
-import { address, duration, percent, size, text, wholeNumber } from "./units.ts";
+import { mappingOf, section } from "./mapping.ts";
+import { address, duration, host, percent, size, text, wholeNumber } from "./units.ts";
 
-const MAPPING = "a mapping";
 const HOST_NAME = /^[a-z0-9]([a-z0-9._-]{0,252})$/;
-const UPSTREAM_NAME = "a name in lower case of letters, digits, '-', '_' and '.', such as orders";
+const UPSTREAM_NAME =
+  "a name such as orders: lower-case letters, digits, '-', '_' and '.', the first a letter or a digit";
 
 const name = v.pipe(v.string(UPSTREAM_NAME), v.regex(HOST_NAME, UPSTREAM_NAME));
+const TEXT = "a text, in quotes if it looks like a number";
 const flag = v.boolean("true or false");
-
-function section<const E extends v.ObjectEntries>(entries: E) {
-  return v.strictObject(entries, MAPPING);
-}
 
 /** A section that may be left out as a whole: each of its settings then has its default. */
 function withDefaults<const S extends v.GenericSchema>(schema: S) {
   return v.optional(schema, {} as v.InferInput<S>);
 }
 
-const timeoutsWith = (attempt: string, request: string) =>
+const timeoutsWith = (attemptMs: number, request: string) =>
   withDefaults(
     v.pipe(
       section({
-        connect: v.optional(duration(), "1s"),
-        attempt: v.optional(duration(), attempt),
+        connect: v.optional(duration()),
+        attempt: v.optional(duration()),
         request: v.optional(duration(), request),
         idle: v.optional(duration(), "60s"),
       }),
       v.transform((t) => ({
-        connectMs: t.connect,
-        attemptMs: t.attempt,
+        // Without a word about them, a short request time-out is not contradicted by what is usual.
+        connectMs: t.connect ?? Math.min(1_000, t.request),
+        attemptMs: t.attempt ?? Math.min(attemptMs, t.request),
         requestMs: t.request,
         idleMs: t.idle,
       })),
@@ -151,7 +150,7 @@ const upstream = v.pipe(
     service: v.optional(text("the name of a service in Consul")),
     localPort: v.optional(wholeNumber(0, 65_535)),
     balancing,
-    timeouts: timeoutsWith("10s", "15s"),
+    timeouts: timeoutsWith(10_000, "15s"),
     retries: retriesWith(2, ["connectFailure", "reset", 502, 503, 504]),
     breaker: breakerWith(true),
     limits,
@@ -197,7 +196,7 @@ const inbound = withDefaults(
   v.pipe(
     section({
       ...listenerWith("0.0.0.0:15006"),
-      timeouts: timeoutsWith("60s", "60s"),
+      timeouts: timeoutsWith(60_000, "60s"),
       retries: retriesWith(1, ["connectFailure", "reset"]),
       breaker: breakerWith(false),
       limits,
@@ -246,10 +245,10 @@ const service = section({
   name,
   id: v.optional(text("an id that no other instance has")),
   port: wholeNumber(1, 65_535),
-  address: v.optional(text("the address on which the app listens"), "127.0.0.1"),
-  advertise: v.optional(text("the address under which peers reach this sidecar")),
+  address: v.optional(host(), "127.0.0.1"),
+  advertise: v.optional(host()),
   tags: v.optional(v.array(text("a tag"), "a list of tags"), []),
-  meta: v.optional(v.record(text("a key"), v.string("a text"), "a mapping of texts"), {}),
+  meta: v.optional(mappingOf(text("a key that is not empty"), v.string(TEXT), "a mapping of texts"), {}),
   check,
 });
 
@@ -257,7 +256,11 @@ const CONSUL_ADDRESS = "an address such as http://127.0.0.1:8500";
 const consul = v.pipe(
   section({
     address: v.optional(
-      v.pipe(v.string(CONSUL_ADDRESS), v.regex(/^https?:\/\/[^/?#@]+\/?$/, CONSUL_ADDRESS)),
+      v.pipe(
+        v.string(CONSUL_ADDRESS),
+        v.regex(/^https?:\/\/[^/?#@]+\/?$/, CONSUL_ADDRESS),
+        v.check((given) => URL.canParse(given), CONSUL_ADDRESS),
+      ),
       "http://127.0.0.1:8500",
     ),
     token: v.optional(v.string("a token")),
@@ -272,8 +275,9 @@ const consul = v.pipe(
   })),
 );
 
-const ROUTE_PATH = "a path that begins with /";
-const path = v.pipe(v.string(ROUTE_PATH), v.startsWith("/", ROUTE_PATH));
+const ROUTE_HOST = "a host name without a port, such as orders";
+const ROUTE_PATH = "a path that begins with / and has no query";
+const path = v.pipe(v.string(ROUTE_PATH), v.regex(/^\/[^?#]*$/, ROUTE_PATH));
 const METHOD = "a method in upper case such as GET";
 
 const route = section({
@@ -281,13 +285,18 @@ const route = section({
   match: withDefaults(
     v.pipe(
       section({
-        host: v.optional(text("a host name")),
+        host: v.optional(
+          v.pipe(v.string(ROUTE_HOST), v.regex(/^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$/, ROUTE_HOST)),
+        ),
         path: v.optional(path),
         pathPrefix: v.optional(path),
         methods: v.optional(
-          v.array(v.pipe(v.string(METHOD), v.regex(/^[A-Z]+$/, METHOD)), "a list of methods"),
+          v.pipe(
+            v.array(v.pipe(v.string(METHOD), v.regex(/^[A-Z]+$/, METHOD)), "a list of methods"),
+            v.minLength(1, "at least one method"),
+          ),
         ),
-        headers: v.optional(v.record(v.string(), v.string("a text"), "a mapping of header names to values")),
+        headers: v.optional(mappingOf(v.string(), v.string(TEXT), "a mapping of header names to values")),
       }),
       v.transform(({ headers, ...rest }) => ({
         ...rest,
@@ -319,7 +328,7 @@ export const shape = section({
   outbound,
   admin: withDefaults(section({ listen: v.optional(address(0), "127.0.0.1:15000") })),
   discovery: withDefaults(section({ consul: v.optional(consul) })),
-  upstreams: v.optional(v.record(name, upstream, "a mapping of names to upstreams"), {}),
+  upstreams: v.optional(mappingOf(name, upstream, "a mapping of names to upstreams"), {}),
   routes: v.optional(v.array(route, "a list of routes"), []),
   telemetry: withDefaults(
     section({

@@ -18,6 +18,7 @@ import {
   ProxyError,
   type ProxyResponse,
 } from "../core/index.ts";
+import { noteRead } from "./bulk-garbage.ts";
 import { Expiry } from "./expiry.ts";
 import { interimHead } from "./forwarded.ts";
 import { CHUNKED, MessageFault, MessageParser, type ParsedRequest, parseRequestHead } from "./http1/index.ts";
@@ -69,7 +70,6 @@ export class DownstreamConnection implements BodySource {
   #keepAlive = true;
   /** What came after the current request. */
   #held: Buffer | undefined;
-  #clientEnded = false;
   #closing = false;
 
   constructor(socket: Socket, parts: ConnectionParts) {
@@ -92,7 +92,9 @@ export class DownstreamConnection implements BodySource {
       onBlocked: (blocked) => this.#onBlocked(blocked),
     });
     socket.on("data", (bytes) => this.#onBytes(bytes as Buffer));
-    socket.on("end", () => this.#onClientEnded());
+    // A caller that ends its side has gone. HTTP knows no half-closed caller, and the work that is done for one that
+    // hung up is the work that an upstream in trouble can spare; nginx and Envoy hold it so, too.
+    socket.on("end", () => socket.destroy());
     socket.on("drain", () => this.#writer.drained());
     socket.on("error", () => this.#onGone());
     socket.on("close", () => this.#onGone());
@@ -116,6 +118,7 @@ export class DownstreamConnection implements BodySource {
   // --- what the socket says
 
   #onBytes(bytes: Buffer): void {
+    noteRead(bytes.length);
     if (this.#closing) return;
     if (this.#exchange !== undefined && this.#requestEnded) {
       this.#hold(bytes);
@@ -143,18 +146,6 @@ export class DownstreamConnection implements BodySource {
   #hold(bytes: Buffer): void {
     this.#held = this.#held === undefined ? bytes : Buffer.concat([this.#held, bytes]);
     this.#socket.pause();
-  }
-
-  #onClientEnded(): void {
-    this.#clientEnded = true;
-    if (this.#exchange === undefined) {
-      this.#socket.destroy();
-    } else if (!this.#requestEnded) {
-      // It will never be complete.
-      this.#onGone();
-      this.#socket.destroy();
-    }
-    // Otherwise the caller has only ended its side, and still reads: the answer goes out, then we end ours.
   }
 
   #onGone(): void {
@@ -276,7 +267,7 @@ export class DownstreamConnection implements BodySource {
       response.body.cancel(exchange.aborted ?? new ProxyError("client_closed", "the caller has gone"));
       return;
     }
-    const keepAlive = this.#keepAlive && this.#requestEnded && !this.#clientEnded && !this.#parts.draining();
+    const keepAlive = this.#keepAlive && this.#requestEnded && !this.#parts.draining();
     if (!response.body.complete)
       exchange.suspend("transfer", this.#parts.clock.now(), (reason) => this.#writer.abandon(reason));
     this.#writer.start(exchange, response, keepAlive);
@@ -339,7 +330,6 @@ export class DownstreamConnection implements BodySource {
     this.#closing = true;
     this.#held = undefined;
     this.#socket.end();
-    if (this.#clientEnded) return;
     this.#socket.resume();
     this.#expireIn(LINGER_MS);
   }

@@ -56,6 +56,7 @@ export class Listener {
       onBegun: (exchange) => {
         this.begun++;
         this.exchanges.add(exchange);
+        this.#changed?.();
       },
       onSettled: (exchange) => {
         this.exchanges.remove(exchange);
@@ -66,7 +67,7 @@ export class Listener {
         this.#changed?.();
       },
     };
-    // Half-open, since a caller may end its side and still wait for the answer.
+    // Half-open only in so far as we decide when to end our side: after the answer.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       this.#connections.add(new DownstreamConnection(socket, parts));
     });
@@ -107,7 +108,7 @@ export class Listener {
     for (const connection of this.#connections) connection.closeIfIdle();
   }
 
-  /** Resolves when `condition` holds, asked again whenever a request or a connection has ended. */
+  /** Resolves when `condition` holds, asked again whenever a request has begun, or a request or connection has ended. */
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
       await new Promise<void>((resolve) => {

@@ -18,6 +18,7 @@ import {
   ProxyError,
   type ProxyResponse,
 } from "../core/index.ts";
+import { noteRead } from "./bulk-garbage.ts";
 import { Expiry } from "./expiry.ts";
 import { requestHead } from "./forwarded.ts";
 import {
@@ -288,6 +289,7 @@ export class UpstreamConnection implements BodySource, BodySink {
 
   /** Returning false pauses the reading. */
   #onRead(bytes: number): boolean {
+    noteRead(bytes);
     this.#onBytes(READ_BUFFER.subarray(0, bytes));
     return !this.#paused;
   }
