@@ -19,6 +19,8 @@ export async function run({ options }: Arguments): Promise<number> {
     endOnSignals(sidecar, log);
     const addresses = await sidecar.start();
     log.log.info({ ...addresses, pid: process.pid }, "ready");
+    // Whoever waits for this record must not wait for the log's buffer.
+    void log.flush();
   } catch (thrown) {
     if (thrown instanceof ConfigError) process.stderr.write(`${thrown.message}\n`);
     else process.stderr.write(`heddle: could not start: ${(thrown as Error).message}\n`);

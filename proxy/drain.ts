@@ -3,7 +3,7 @@
  * then what they began is finished, and only then the app loses its way out, because finishing needs it.
  */
 import type { Clock, Log } from "../core/index.ts";
-import type { Listener } from "./listener.ts";
+import type { Listener } from "./downstream/index.ts";
 
 export interface DrainParts {
   readonly graceMs: number;

@@ -11,13 +11,12 @@ import type { Handler } from "../core/index.ts";
 import { ConsulAgent, ConsulSource, Registration, type Source, staticSource } from "../discovery/index.ts";
 import { Metrics, type ProcessLog } from "../telemetry/index.ts";
 import { AdminServer } from "./admin/index.ts";
+import { type ListenAddress, Listener, type ListenerOptions } from "./downstream/index.ts";
 import { drain } from "./drain.ts";
-import { Listener } from "./listener.ts";
-import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
 import type { RouteOptions } from "./route.ts";
 import * as stacks from "./stack.ts";
 import { newRequestId, systemClock, systemRandom } from "./system.ts";
-import { Upstream, type UpstreamOptions } from "./upstream.ts";
+import { Upstream, type UpstreamOptions } from "./upstream/index.ts";
 
 export interface SidecarAddresses {
   readonly outbound: ListenAddress;

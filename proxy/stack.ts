@@ -15,13 +15,10 @@ import {
 } from "../core/index.ts";
 import { breakerLayer, concurrencyLimit, deadline, retry } from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
-import { balance } from "./balance.layer.ts";
-import { forward } from "./forward.ts";
-import { load } from "./load.layer.ts";
 import { rescue } from "./rescue.layer.ts";
 import { route } from "./route.layer.ts";
 import type { RouteOptions } from "./route.ts";
-import type { Upstream, UpstreamEndpoint } from "./upstream.ts";
+import { balance, forward, load, type Upstream, type UpstreamEndpoint } from "./upstream/index.ts";
 import { wellFormed } from "./well-formed.layer.ts";
 
 /** What the layers are made from. */

@@ -15,7 +15,7 @@ import { type SidecarProcess, startSidecar } from "./sidecar-process.ts";
 import { alignColumns, livePlace } from "./table.ts";
 import { startTraffic, type Traffic } from "./traffic.ts";
 
-const SHOW_EVERY_MS = process.stdout.isTTY ? 500 : 5_000;
+const SHOW_EVERY_MS = process.stdout.isTTY ? 500 : 2_000;
 
 export async function demo({ options }: Arguments): Promise<number> {
   const rate = wholeNumber(options["rate"], "--rate", 0, 1000);

@@ -7,7 +7,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { LOG_LEVELS, type LogLevel } from "../../telemetry/index.ts";
-import type { ListenAddress } from "../listener-options.ts";
+import type { ListenAddress } from "../downstream/index.ts";
 import { type AdminSubject, endpointsView, redactedConfig, requestsView, stackView } from "./views.ts";
 
 interface Page {

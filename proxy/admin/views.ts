@@ -3,9 +3,9 @@
  */
 import type { Config } from "../../config/index.ts";
 import type { Metrics, ProcessLog } from "../../telemetry/index.ts";
-import type { Listener } from "../listener.ts";
+import type { Listener } from "../downstream/index.ts";
 import { describeStack, endpoint, type StackParts } from "../stack.ts";
-import { Upstream } from "../upstream.ts";
+import { Upstream } from "../upstream/index.ts";
 
 /** What the admin port shows and drives; the sidecar is one. */
 export interface AdminSubject {

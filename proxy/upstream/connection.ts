@@ -8,7 +8,6 @@
 import { connect, type Socket } from "node:net";
 import {
   Body,
-  type BodySink,
   type BodySource,
   type Clock,
   type Endpoint,
@@ -17,21 +16,18 @@ import {
   endpointKey,
   ProxyError,
   type ProxyResponse,
-} from "../core/index.ts";
-import { noteRead } from "./bulk-garbage.ts";
-import { Expiry } from "./expiry.ts";
-import { requestHead } from "./forwarded.ts";
+} from "../../core/index.ts";
+import { noteRead } from "../bulk-garbage.ts";
+import { Expiry } from "../expiry.ts";
 import {
-  chunkPieces,
   DEFAULT_LIMITS,
-  joinHead,
-  lastChunk,
   MessageFault,
   MessageParser,
   type ParsedResponse,
   parseResponseHead,
   UNTIL_CLOSE,
-} from "./http1/index.ts";
+} from "../http1/index.ts";
+import { RequestWriter } from "./request-writer.ts";
 
 export interface ConnectionTimeouts {
   readonly connectMs: number;
@@ -56,19 +52,16 @@ type State = "connecting" | "idle" | "sending" | "answering" | "closed";
  */
 const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 
-/** Up to here head and body are copied into one buffer, so that they leave in one write. */
-const JOIN_LIMIT_BYTES = 16 * 1024;
-
-export class UpstreamConnection implements BodySource, BodySink {
+export class UpstreamConnection implements BodySource {
   readonly endpoint: Endpoint;
   readonly key: string;
-  readonly #upstreamName: string;
   readonly #owner: ConnectionOwner;
   readonly #clock: Clock;
   readonly #timeouts: ConnectionTimeouts;
   readonly #socket: Socket;
   readonly #expiry: Expiry;
   readonly #parser: MessageParser<ParsedResponse>;
+  readonly #writer: RequestWriter;
   readonly #abort = (reason: ProxyError) => this.#fail(reason);
   #state: State = "connecting";
   #connected: ((failure: ProxyError | undefined) => void) | undefined;
@@ -76,9 +69,7 @@ export class UpstreamConnection implements BodySource, BodySink {
   #resolve: ((response: ProxyResponse) => void) | undefined;
   #reject: ((reason: ProxyError) => void) | undefined;
   #responseBody: Body | undefined;
-  #requestEnded = true;
   #responseEnded = false;
-  #chunked = false;
   #reusable = true;
   #paused = false;
   #keepAliveMs: number;
@@ -92,7 +83,6 @@ export class UpstreamConnection implements BodySource, BodySink {
   ) {
     this.endpoint = endpoint;
     this.key = endpointKey(endpoint);
-    this.#upstreamName = upstreamName;
     this.#owner = owner;
     this.#clock = clock;
     this.#timeouts = timeouts;
@@ -113,9 +103,14 @@ export class UpstreamConnection implements BodySource, BodySink {
       noDelay: true,
       onread: { buffer: READ_BUFFER, callback: (bytes) => this.#onRead(bytes) },
     });
+    this.#writer = new RequestWriter(this.#socket, upstreamName, {
+      onSent: () => this.#onRequestSent(),
+      onBroken: (cause) => this.#onRequestBroken(cause),
+      onBlocked: (blocked) => this.#onRequestBlocked(blocked),
+    });
     this.#socket.on("connect", () => this.#onConnect());
     this.#socket.on("end", () => this.#onPeerEnded());
-    this.#socket.on("drain", () => this.#onDrain());
+    this.#socket.on("drain", () => this.#writer.drained());
     this.#socket.on("error", (error) => this.#fail(this.#lost(error)));
     this.#socket.on("close", () => this.#fail(this.#lost(undefined)));
     this.#expiry.moveTo(clock.now() + timeouts.connectMs);
@@ -139,7 +134,6 @@ export class UpstreamConnection implements BodySource, BodySink {
     this.#exchange = exchange;
     this.#state = "sending";
     this.#responseEnded = false;
-    this.#requestEnded = false;
     this.#reusable = true;
     this.#paused = false;
     this.#responseBody = undefined;
@@ -147,7 +141,10 @@ export class UpstreamConnection implements BodySource, BodySink {
       this.#resolve = resolve;
       this.#reject = reject;
       exchange.suspend("response", this.#clock.now(), this.#abort);
-      if (this.#state === "sending") this.#write(exchange);
+      if (this.#state !== "sending") return;
+      // Until the request has been sent its caller sets the pace, and has its own limits.
+      this.#expiry.suspend();
+      this.#writer.start(exchange);
     });
   }
 
@@ -156,58 +153,21 @@ export class UpstreamConnection implements BodySource, BodySink {
     this.#fail(reason);
   }
 
-  #write(exchange: Exchange): void {
-    const head = requestHead(exchange, this.#upstreamName);
-    const body = exchange.body;
-    if (body === undefined) {
-      this.#socket.write(head, "latin1");
-      this.#requestSent();
-    } else if (body.complete && body.length !== undefined && body.length <= JOIN_LIMIT_BYTES) {
-      this.#socket.write(joinHead(head, body.takeAll()), "latin1");
-      this.#requestSent();
-    } else {
-      this.#chunked = body.length === undefined;
-      this.#expiry.suspend();
-      this.#socket.cork();
-      this.#socket.write(head, "latin1");
-      body.pipe(this);
-      this.#socket.uncork();
-    }
-  }
-
-  // --- as the sink of the request's body
-
-  write(chunk: Uint8Array): boolean {
-    if (this.#chunked) {
-      for (const piece of chunkPieces(chunk)) this.#socket.write(piece);
-    } else {
-      this.#socket.write(chunk);
-    }
-    if (!this.#socket.writableNeedDrain) return true;
-    // The endpoint does not take it: from now on it is the endpoint that we wait for.
-    if (this.#state === "sending") this.#awaitEndpoint();
-    return false;
-  }
-
-  end(trailers: readonly string[]): void {
-    if (this.#chunked) this.#socket.write(lastChunk(trailers), "latin1");
-    this.#requestSent();
-    this.#finishIfEnded();
-  }
-
-  fail(cause: Error): void {
+  /** The request's body broke: what has been sent of it must not be taken for whole. */
+  #onRequestBroken(cause: Error): void {
     this.#fail(cause instanceof ProxyError ? cause : new ProxyError("client_closed", cause.message));
   }
 
-  #onDrain(): void {
-    if (this.#requestEnded) return;
-    if (this.#state === "sending") this.#expiry.suspend();
-    this.#exchange?.body?.resume();
+  #onRequestSent(): void {
+    if (this.#state === "sending") this.#awaitEndpoint();
+    this.#finishIfEnded();
   }
 
-  #requestSent(): void {
-    this.#requestEnded = true;
-    if (this.#state === "sending") this.#awaitEndpoint();
+  /** While the endpoint does not take more it is the endpoint that we wait for, and not the caller. */
+  #onRequestBlocked(blocked: boolean): void {
+    if (this.#state !== "sending") return;
+    if (blocked) this.#awaitEndpoint();
+    else this.#expiry.suspend();
   }
 
   #awaitEndpoint(): void {
@@ -344,10 +304,9 @@ export class UpstreamConnection implements BodySource, BodySink {
 
   #finishIfEnded(): void {
     if (!this.#responseEnded || this.#state !== "answering") return;
-    const exchange = this.#exchange!;
-    if (!this.#requestEnded || !this.#reusable) {
+    if (this.#writer.writing || !this.#reusable) {
       // Answered before the request was complete, or not to be used again: nothing more is sent on it.
-      if (!this.#requestEnded) exchange.body?.unpipe();
+      this.#writer.abandon();
       this.#exchange = undefined;
       this.#close();
       return;
@@ -369,7 +328,7 @@ export class UpstreamConnection implements BodySource, BodySink {
     if (before === "connecting") {
       this.#tellConnected(reason);
     } else if (exchange !== undefined) {
-      if (!this.#requestEnded) exchange.body?.unpipe();
+      this.#writer.abandon();
       if (before === "sending") {
         exchange.resume(this.#clock.now());
         this.#reject!(reason);

@@ -5,9 +5,9 @@
  * reached and another endpoint has an unused connection, that one makes room; else the request queues, in the
  * order of arrival and bounded, and takes over whatever comes free.
  */
-import { type Clock, type Endpoint, type Exchange, ProxyError } from "../core/index.ts";
-import { waitFor } from "../resilience/index.ts";
-import { type ConnectionOwner, type ConnectionTimeouts, UpstreamConnection } from "./upstream-connection.ts";
+import { type Clock, type Endpoint, type Exchange, ProxyError } from "../../core/index.ts";
+import { waitFor } from "../../resilience/index.ts";
+import { type ConnectionOwner, type ConnectionTimeouts, UpstreamConnection } from "./connection.ts";
 
 export interface PoolOptions {
   /** Connections at the most, over all endpoints of the upstream. */

@@ -11,8 +11,8 @@ import {
   type Handler,
   headerValue,
   type Log,
-} from "../core/index.ts";
-import { type ConnectionParts, DownstreamConnection } from "./downstream-connection.ts";
+} from "../../core/index.ts";
+import { type ConnectionParts, DownstreamConnection } from "./connection.ts";
 import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
 import { LiveList } from "./live-list.ts";
 

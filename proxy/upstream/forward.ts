@@ -1,7 +1,7 @@
 /**
  * The innermost handler: one attempt to one endpoint, on a pooled connection.
  */
-import type { Handler } from "../core/index.ts";
+import type { Handler } from "../../core/index.ts";
 import type { EndpointPool } from "./pool.ts";
 
 export function forward(pool: EndpointPool): Handler {

@@ -6,9 +6,9 @@
  * the only way to tell the caller that it is not whole.
  */
 import type { Socket } from "node:net";
-import type { BodySink, Exchange, ProxyResponse } from "../core/index.ts";
-import { type AnswerFraming, answerFraming, answerHead } from "./forwarded.ts";
-import { chunkPieces, joinHead, lastChunk } from "./http1/index.ts";
+import type { BodySink, Exchange, ProxyResponse } from "../../core/index.ts";
+import { type AnswerFraming, answerFraming, answerHead } from "../forwarded.ts";
+import { chunkPieces, joinHead, lastChunk } from "../http1/index.ts";
 
 /** What the connection is told. */
 export interface WriterOwner {

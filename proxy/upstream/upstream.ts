@@ -10,7 +10,7 @@ import {
   type Candidate,
   createBalancer,
   PeakEwma,
-} from "../balancing/index.ts";
+} from "../../balancing/index.ts";
 import {
   type Clock,
   type Endpoint,
@@ -20,7 +20,7 @@ import {
   type Log,
   ProxyError,
   type Random,
-} from "../core/index.ts";
+} from "../../core/index.ts";
 import {
   type BreakerOptions,
   BreakerRotation,
@@ -32,8 +32,8 @@ import {
   type RetryOptions,
   type RetryRefusal,
   type TimeoutOptions,
-} from "../resilience/index.ts";
-import type { UpstreamCounts } from "../telemetry/index.ts";
+} from "../../resilience/index.ts";
+import type { UpstreamCounts } from "../../telemetry/index.ts";
 import { ConnectionPool, type EndpointPool } from "./pool.ts";
 
 /** Everything that the configuration says about an upstream, defaults filled in. */

@@ -2,8 +2,8 @@
  * What the balancers go by, measured around one attempt: requests in flight until the body has ended, latency
  * until the head has come, and failures as slowness. It also counts the attempt.
  */
-import { asProxyError, type Clock, type Handler, type Layer } from "../core/index.ts";
-import { isEndpointFailure, outcomeOf } from "../resilience/index.ts";
+import { asProxyError, type Clock, type Handler, type Layer } from "../../core/index.ts";
+import { isEndpointFailure, outcomeOf } from "../../resilience/index.ts";
 import type { Upstream, UpstreamEndpoint } from "./upstream.ts";
 
 export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Clock): Layer {

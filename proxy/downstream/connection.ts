@@ -17,13 +17,19 @@ import {
   type Outcome,
   ProxyError,
   type ProxyResponse,
-} from "../core/index.ts";
-import { noteRead } from "./bulk-garbage.ts";
-import { Expiry } from "./expiry.ts";
-import { interimHead } from "./forwarded.ts";
-import { CHUNKED, MessageFault, MessageParser, type ParsedRequest, parseRequestHead } from "./http1/index.ts";
+} from "../../core/index.ts";
+import { noteRead } from "../bulk-garbage.ts";
+import { Expiry } from "../expiry.ts";
+import { interimHead } from "../forwarded.ts";
+import {
+  CHUNKED,
+  MessageFault,
+  MessageParser,
+  type ParsedRequest,
+  parseRequestHead,
+} from "../http1/index.ts";
+import { errorResponse } from "../rescue.layer.ts";
 import type { ListenerOptions } from "./listener-options.ts";
-import { errorResponse } from "./rescue.layer.ts";
 import { ResponseWriter } from "./response-writer.ts";
 
 /** What a connection needs of its listener. */

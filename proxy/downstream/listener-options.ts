@@ -1,7 +1,7 @@
 /**
  * What a listening port is told: where to listen, and how long and how much it bears from a caller.
  */
-import type { MessageLimits } from "./http1/index.ts";
+import type { MessageLimits } from "../http1/index.ts";
 
 /** Where to listen; port 0 takes any that is free. */
 export interface ListenAddress {

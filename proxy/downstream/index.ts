@@ -1,0 +1,2 @@
+export { Listener } from "./listener.ts";
+export type { ListenAddress, ListenerOptions } from "./listener-options.ts";

@@ -1,0 +1,99 @@
+/**
+ * Writes one request to an endpoint at the endpoint's pace: the counterpart of downstream/response-writer.ts.
+ *
+ * A request that is complete leaves in one write. One whose body is still arriving is piped, and its caller is
+ * paused while the endpoint does not take more. What has been piped may be asked for again: if the attempt fails,
+ * the body is only let go of, and the retries decide whether it can be rewound.
+ */
+import type { Socket } from "node:net";
+import type { Body, BodySink, Exchange } from "../../core/index.ts";
+import { requestHead } from "../forwarded.ts";
+import { chunkPieces, joinHead, lastChunk } from "../http1/index.ts";
+
+/** What the connection is told. */
+export interface RequestWriterOwner {
+  /** The last byte has been handed to the socket. */
+  onSent(): void;
+  /** The request's body broke before its end. */
+  onBroken(cause: Error): void;
+  /** The endpoint does not take more: `true` while the socket is full. */
+  onBlocked(blocked: boolean): void;
+}
+
+/** Up to here head and body are copied into one piece, so that they leave in one write. */
+const JOIN_LIMIT_BYTES = 16 * 1024;
+
+export class RequestWriter implements BodySink {
+  readonly #socket: Socket;
+  readonly #upstreamName: string;
+  readonly #owner: RequestWriterOwner;
+  #body: Body | undefined;
+  #chunked = false;
+
+  constructor(socket: Socket, upstreamName: string, owner: RequestWriterOwner) {
+    this.#socket = socket;
+    this.#upstreamName = upstreamName;
+    this.#owner = owner;
+  }
+
+  /** A head has been sent, and its body is not complete. */
+  get writing(): boolean {
+    return this.#body !== undefined;
+  }
+
+  start(exchange: Exchange): void {
+    const head = requestHead(exchange, this.#upstreamName);
+    const { body } = exchange;
+    if (body === undefined) {
+      this.#socket.write(head, "latin1");
+      this.#owner.onSent();
+    } else if (body.complete && body.length !== undefined && body.length <= JOIN_LIMIT_BYTES) {
+      this.#socket.write(joinHead(head, body.takeAll()), "latin1");
+      this.#owner.onSent();
+    } else {
+      this.#body = body;
+      this.#chunked = body.length === undefined;
+      this.#socket.cork();
+      this.#socket.write(head, "latin1");
+      body.pipe(this);
+      this.#socket.uncork();
+    }
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    if (this.#body === undefined) return;
+    this.#owner.onBlocked(false);
+    this.#body?.resume();
+  }
+
+  /** Nothing more is sent; what has not been consumed of the body waits for whoever sends it next. */
+  abandon(): void {
+    this.#body?.unpipe();
+    this.#body = undefined;
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.#chunked) {
+      this.#socket.cork();
+      for (const piece of chunkPieces(chunk)) this.#socket.write(piece);
+      this.#socket.uncork();
+    } else {
+      this.#socket.write(chunk);
+    }
+    if (!this.#socket.writableNeedDrain) return true;
+    this.#owner.onBlocked(true);
+    return false;
+  }
+
+  end(trailers: readonly string[]): void {
+    this.#body = undefined;
+    if (this.#chunked) this.#socket.write(lastChunk(trailers), "latin1");
+    this.#owner.onSent();
+  }
+
+  fail(cause: Error): void {
+    this.#body = undefined;
+    this.#owner.onBroken(cause);
+  }
+}
