@@ -45,6 +45,8 @@ export class Body {
   #failure: Error | undefined;
   /** Made when something has to wait: most bodies are one piece, or none. */
   #queue: Uint8Array[] | undefined = undefined;
+  /** What of the queue has been delivered. Not shifted off: that is quadratic for a queue of many small pieces. */
+  #taken = 0;
   #queuedBytes = 0;
   #sink: BodySink | undefined;
   #sinkFull = false;
@@ -106,6 +108,7 @@ export class Body {
     if (this.#state !== "open") return;
     this.trailers = trailers;
     this.#state = "ended";
+    this.#releaseSource();
     this.#tellClosed("success");
     this.#flush();
   }
@@ -114,6 +117,7 @@ export class Body {
     if (this.#state !== "open") return;
     this.#failure = cause;
     this.#state = "failed";
+    this.#releaseSource();
     this.#tellClosed("failure");
     this.#flush();
   }
@@ -146,9 +150,8 @@ export class Body {
   /** Takes everything that is here as one list, without a sink; only for a body that is complete. */
   takeAll(): readonly Uint8Array[] {
     this.#touched = true;
-    const all = this.#queue ?? NOTHING;
-    this.#queue = undefined;
-    this.#queuedBytes = 0;
+    const all = this.#waiting();
+    this.#dropQueue();
     this.#delivered = true;
     if (this.#kept !== undefined) for (const chunk of all) this.#keep(chunk);
     return all;
@@ -157,14 +160,15 @@ export class Body {
   /** The consumer wants no more. The producer is told, unless it has finished already. */
   cancel(reason: Error): void {
     this.#sink = undefined;
-    this.#queue = undefined;
-    this.#queuedBytes = 0;
+    this.#dropQueue();
     this.#kept = undefined;
     if (this.#state !== "open") return;
     this.#state = "cancelled";
     this.#failure = reason;
+    const source = this.#source;
+    this.#source = NO_SOURCE;
     this.#tellClosed("ignored");
-    this.#source.cancel(reason);
+    source.cancel(reason);
   }
 
   /** Calls back once when the body has closed; at once when it has already. */
@@ -181,7 +185,7 @@ export class Body {
 
   /** From now on, remembers what is consumed, up to `limitBytes`, so that `rewind` can give it out again. */
   remember(limitBytes: number): void {
-    this.#kept ??= [];
+    if (!this.#touched) this.#kept ??= [];
     this.#keepLimitBytes = limitBytes;
   }
 
@@ -195,7 +199,8 @@ export class Body {
     if (!this.rewindable) throw new Error("the body was consumed beyond what is remembered");
     this.unpipe();
     if (this.#kept !== undefined && this.#kept.length > 0) {
-      this.#queue = [...this.#kept, ...(this.#queue ?? NOTHING)];
+      this.#queue = [...this.#kept, ...this.#waiting()];
+      this.#taken = 0;
       this.#queuedBytes += this.#keptBytes;
       this.#kept = [];
       this.#keptBytes = 0;
@@ -223,6 +228,10 @@ export class Body {
         failure = cause;
         wake?.();
       },
+    });
+    this.onClosed((outcome) => {
+      if (outcome === "ignored") failure = this.#failure;
+      wake?.();
     });
     try {
       for (;;) {
@@ -258,19 +267,30 @@ export class Body {
 
   #flush(): void {
     while (this.#sink !== undefined && !this.#sinkFull && this.#queue !== undefined) {
-      const chunk = this.#queue.shift()!;
-      if (this.#queue.length === 0) this.#queue = undefined;
+      const chunk = this.#queue[this.#taken++]!;
       this.#queuedBytes -= chunk.length;
+      if (this.#taken === this.#queue.length) this.#dropQueue();
       this.#deliver(chunk);
     }
     if (this.#sink === undefined || this.#delivered || this.#queue !== undefined) return;
     if (this.#state === "ended") {
       this.#delivered = true;
       this.#sink.end(this.trailers);
-    } else if (this.#state === "failed") {
+    } else if (this.#failure !== undefined) {
       this.#delivered = true;
-      this.#sink.fail(this.#failure!);
+      this.#sink.fail(this.#failure);
     }
+  }
+
+  #waiting(): readonly Uint8Array[] {
+    if (this.#queue === undefined) return NOTHING;
+    return this.#taken === 0 ? this.#queue : this.#queue.slice(this.#taken);
+  }
+
+  #dropQueue(): void {
+    this.#queue = undefined;
+    this.#taken = 0;
+    this.#queuedBytes = 0;
   }
 
   #resumeSource(): void {
@@ -278,6 +298,15 @@ export class Body {
       this.#sourcePaused = false;
       this.#source.resume();
     }
+  }
+
+  /** The producer has nothing more for this body, and serves others: a late consumer must not reach it any more. */
+  #releaseSource(): void {
+    const source = this.#source;
+    this.#source = NO_SOURCE;
+    if (!this.#sourcePaused) return;
+    this.#sourcePaused = false;
+    source.resume();
   }
 
   #outcome(): Outcome {

@@ -198,9 +198,20 @@ export class Exchange {
     this.resume(nowMs);
     this.state = "settled";
     this.settledAtMs = nowMs;
-    // Last come, first told: what was taken inside is given back before what was taken around it.
-    for (let link = this.#settlers; link !== undefined; link = link.next) link.settler(this, outcome);
-    this.#settlers = undefined;
+    this.#tellSettlers(outcome);
+  }
+
+  /** Last come, first told: what was taken inside is given back before what was taken around it. */
+  #tellSettlers(outcome: Outcome): void {
+    const link = this.#settlers;
+    if (link === undefined) return;
+    this.#settlers = link.next;
+    try {
+      link.settler(this, outcome);
+    } finally {
+      // A fault of one must not keep the others from giving back what they took.
+      this.#tellSettlers(outcome);
+    }
   }
 
   /** Notes that the request is about to be sent to this endpoint. */

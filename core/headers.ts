@@ -14,8 +14,18 @@ export function headerValue(headers: readonly string[], lowerCaseName: string): 
   return undefined;
 }
 
-/** Replaces every field of that name by one at the end. */
+// What RFC 9110, 5.5 allows, and nothing above one byte: it would be cut to its low byte on the wire.
+const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/**
+ * Replaces every field of that name by one at the end. This is how a layer changes headers.
+ * @throws TypeError for a name or value that would not be one field on the wire
+ */
 export function setHeader(headers: HeaderPairs, name: string, value: string): void {
+  if (!FIELD_NAME.test(name)) throw new TypeError(`expected a field name, got ${JSON.stringify(name)}`);
+  if (!FIELD_VALUE.test(value))
+    throw new TypeError(`expected a field value for ${name}, got ${JSON.stringify(value)}`);
   removeHeader(headers, name.toLowerCase());
   headers.push(name, value);
 }

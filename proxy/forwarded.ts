@@ -8,6 +8,7 @@ import { type Exchange, isName, type ProxyResponse } from "../core/index.ts";
 import { fieldLines, reasonPhrase } from "./http1/index.ts";
 
 const VIA = "1.1 heddle";
+const ANTICIPATES_BODY = /^(?:POST|PUT|PATCH)$/;
 
 /** Request line and fields for one attempt, with the empty line that ends them. */
 export function requestHead(exchange: Exchange, upstreamName: string): string {
@@ -69,6 +70,9 @@ export function requestHead(exchange: Exchange, upstreamName: string): string {
       body.length === undefined ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${body.length}\r\n`;
     // Only a first attempt waits: later the caller has been told to go on already.
     if (exchange.expectsContinue && exchange.attempts <= 1) lines += "Expect: 100-continue\r\n";
+  } else if (ANTICIPATES_BODY.test(exchange.method)) {
+    // RFC 9110, 8.6: without it some servers answer 411.
+    lines += "Content-Length: 0\r\n";
   }
   return `${lines}\r\n`;
 }

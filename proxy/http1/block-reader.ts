@@ -66,12 +66,17 @@ export class BlockReader {
   }
 
   #refuseHopeless(gathered: Buffer, before: number): void {
-    const tooLarge = gathered.length > this.#limitBytes;
-    const from = Math.max(0, before - 1);
+    // What came before was judged already, but for a CR at its end, which must now see its LF.
+    const from = before > 0 && gathered[before - 1] === CARRIAGE_RETURN ? before - 1 : before;
     const text = gathered.toString("latin1", from, Math.min(gathered.length, this.#limitBytes));
-    // The byte before was judged already; it is there so that a LF can see its CR.
     assertCleanBlock(withoutOpenEnd(text));
-    if (tooLarge) this.#refuseTooLarge(gathered.toString("latin1", 0, this.#limitBytes));
+    if (this.#tooLarge(gathered)) this.#refuseTooLarge(gathered.toString("latin1", 0, this.#limitBytes));
+  }
+
+  /** The limit is on the block; the CR of the empty line after it may come one byte above. */
+  #tooLarge(gathered: Buffer): boolean {
+    const above = gathered.length - this.#limitBytes;
+    return above > 1 || (above === 1 && gathered.toString("latin1", this.#limitBytes - 2) !== "\r\n\r");
   }
 
   #refuseTooLarge(beginning: string): never {

@@ -37,16 +37,25 @@ export class ChunkedReader {
    */
   read(bytes: Buffer, offset: number, onData: (data: Buffer) => void): number {
     let position = offset;
-    while (position < bytes.length && this.#state !== "last") {
-      if (this.#state === "data") {
-        const end = Math.min(bytes.length, position + this.#sizeBytes);
-        this.#sizeBytes -= end - position;
-        if (this.#sizeBytes === 0) this.#state = "data-cr";
-        onData(bytes.subarray(position, end));
-        position = end;
-      } else {
-        this.#step(bytes[position++]!);
+    let start = offset;
+    let end = offset;
+    try {
+      while (position < bytes.length && this.#state !== "last") {
+        if (this.#state === "data") {
+          const pieceEnd = Math.min(bytes.length, position + this.#sizeBytes);
+          this.#sizeBytes -= pieceEnd - position;
+          if (this.#sizeBytes === 0) this.#state = "data-cr";
+          if (start === end) start = end = position;
+          else bytes.copyWithin(end, position, pieceEnd);
+          end += pieceEnd - position;
+          position = pieceEnd;
+        } else {
+          this.#step(bytes[position++]!);
+        }
       }
+    } finally {
+      // Also before a fault: what came before it does not depend on the packets.
+      if (end > start) onData(bytes.subarray(start, end));
     }
     return position;
   }

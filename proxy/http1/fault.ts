@@ -42,8 +42,8 @@ const REASONS = {
   head_too_large: ["headers_too_large", "a head or trailers larger than allowed"],
   too_many_fields: ["headers_too_large", "more fields than allowed"],
   body_forbidden: ["bad_request", "a body or Transfer-Encoding where the status allows none"],
+  too_many_interims: ["bad_request", "more interim answers than any use has"],
   unexpected_switch: ["bad_request", "101 Switching Protocols that nobody asked for"],
-  unsolicited_bytes: ["bad_request", "bytes after the end of the answer"],
 } as const satisfies Record<string, readonly [ErrorCode, string]>;
 
 export type FaultReason = keyof typeof REASONS;

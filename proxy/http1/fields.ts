@@ -110,17 +110,24 @@ function take(fields: Fields, name: string, value: string): void {
 const KEPT =
   /^(?:x-forwarded-.*|x-heddle-.*|x-request-id|via|cache-control|authorization|cookie|set-cookie)$/;
 
-/** RFC 9110, 7.6.1: a field named in Connection ends at this hop. */
+/** RFC 9110, 7.6.1: a field named in Connection ends at this hop. One pass over each list, however long they are. */
 function dropNominated(fields: Fields): void {
   const plain = fields.connection!;
   if (isName(plain, "close") || isName(plain, "keep-alive")) return;
+  const nominated = new Set<string>();
   for (const option of plain.toLowerCase().split(",")) {
     const name = option.trim();
-    if (name === "" || KEPT.test(name)) continue;
-    for (let i = fields.pairs.length - 2; i >= 0; i -= 2) {
-      if (isName(fields.pairs[i]!, name)) fields.pairs.splice(i, 2);
-    }
+    if (name !== "" && !KEPT.test(name)) nominated.add(name);
   }
+  const { pairs } = fields;
+  let kept = 0;
+  for (let i = 0; i < pairs.length; i += 2) {
+    if (nominated.has(pairs[i]!.toLowerCase())) continue;
+    pairs[kept] = pairs[i]!;
+    pairs[kept + 1] = pairs[i + 1]!;
+    kept += 2;
+  }
+  pairs.length = kept;
 }
 
 /** Whether Connection lists this option. */

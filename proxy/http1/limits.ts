@@ -14,3 +14,6 @@ export const DEFAULT_LIMITS: MessageLimits = { startLineBytes: 8192, headBytes: 
 
 /** A chunk-size line with its extensions; real ones have under 20 bytes, and long ones are used to tire a parser. */
 export const CHUNK_LINE_BYTES = 256;
+
+/** Interim answers before a final one; more are a way to keep a caller busy for ever. */
+export const INTERIM_COUNT = 32;

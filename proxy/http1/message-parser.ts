@@ -11,7 +11,7 @@ import { MessageFault } from "./fault.ts";
 import { readFields } from "./fields.ts";
 import { CHUNKED, type Framing, UNTIL_CLOSE } from "./framing.ts";
 import { assertCleanBlock } from "./grammar.ts";
-import type { MessageLimits } from "./limits.ts";
+import { INTERIM_COUNT, type MessageLimits } from "./limits.ts";
 
 /** What the parser asks of a head, whichever way the message goes. */
 export interface ParsedHead {
@@ -22,7 +22,7 @@ export interface ParsedHead {
 
 export interface MessageEvents<Head extends ParsedHead> {
   onHead(head: Head): void;
-  /** A slice of what was fed in; it is not copied. */
+  /** A slice of what was fed in. It is not copied, but small chunks are moved together within what was fed in. */
   onData(data: Buffer): void;
   /** `trailers` are flat pairs. */
   onEnd(trailers: readonly string[]): void;
@@ -43,6 +43,7 @@ export class MessageParser<Head extends ParsedHead> {
   readonly #onData: (data: Buffer) => void;
   #state: State = "start";
   #remainingBytes = 0;
+  #interims = 0;
 
   constructor(parseHead: (text: string) => Head, limits: MessageLimits, events: MessageEvents<Head>) {
     this.#parseHead = parseHead;
@@ -132,10 +133,12 @@ export class MessageParser<Head extends ParsedHead> {
   #startBody(head: Head): boolean {
     const framing = head.framing;
     if (head.interim === true) {
+      if (++this.#interims > INTERIM_COUNT) throw new MessageFault("too_many_interims");
       this.#state = "start";
       this.#events.onHead(head);
       return false;
     }
+    this.#interims = 0;
     // The state is set before the event: a listener may ask for it.
     if (framing === CHUNKED) {
       this.#chunked.reset();
@@ -158,18 +161,19 @@ export class MessageParser<Head extends ParsedHead> {
   }
 }
 
-/** Fields that decide about framing, routing or the connection have no business after the body. */
+// RFC 9110, 6.5.1. Whoever merges trailers into the header list would believe these.
+const NO_TRAILER =
+  /^(?:content-.*|authorization|cookie|set-cookie|via|x-forwarded-.*|x-heddle-.*|x-request-id)$/i;
+
+/** Fields that decide about framing, routing, trust or the connection have no business after the body. */
 function parseTrailers(text: string, limits: MessageLimits): readonly string[] {
   if (text.length === 2) return NO_TRAILERS;
   assertCleanBlock(text);
-  const fields = readFields(text, 2, limits.fieldCount);
-  if (
-    fields.contentLength !== undefined ||
-    fields.transferEncoding !== undefined ||
-    fields.host !== undefined ||
-    fields.connection !== undefined ||
-    fields.expect !== undefined
-  )
-    throw new MessageFault("forbidden_trailer");
-  return fields.pairs;
+  const { pairs, ...hop } = readFields(text, 2, limits.fieldCount);
+  const { contentLength, transferEncoding, host, connection, expect } = hop;
+  for (const forbidden of [contentLength, transferEncoding, host, connection, expect])
+    if (forbidden !== undefined) throw new MessageFault("forbidden_trailer");
+  for (let i = 0; i < pairs.length; i += 2)
+    if (NO_TRAILER.test(pairs[i]!)) throw new MessageFault("forbidden_trailer");
+  return pairs;
 }

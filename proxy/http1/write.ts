@@ -75,8 +75,9 @@ function asBuffer(piece: Uint8Array): Buffer {
   return Buffer.isBuffer(piece) ? piece : Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
 }
 
-/** One chunk of the chunked coding: size line, data, CRLF. */
+/** One chunk of the chunked coding: size line, data, CRLF. Nothing for no data: a chunk of size 0 is the last one. */
 export function chunkPieces(data: Uint8Array): readonly Uint8Array[] {
+  if (data.length === 0) return [];
   return [Buffer.from(`${data.length.toString(16)}\r\n`, "latin1"), data, CRLF];
 }
 
