@@ -1,28 +1,30 @@
 /**
  * Faults that no single setting shows: names that lead nowhere, ports wanted twice, a registry that is needed
  * and not there.
+ *
+ * Only what the file says can be at fault: where a default disagrees with a setting, the setting is meant.
  */
 import type { Path } from "./document.ts";
+import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
 import { suggestion } from "./suggest.ts";
+import { durationText } from "./units.ts";
 
-export interface CrossFault {
-  readonly path: Path;
-  readonly message: string;
-}
+type IsSet = (path: Path) => boolean;
 
-export function crossFaults(config: Config): CrossFault[] {
+/** @param isSet whether the file itself has a value at a path */
+export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
   return [
     ...sourceFaults(config),
     ...routeFaults(config),
-    ...portFaults(config),
-    ...timeoutFaults(config),
+    ...portFaults(config, isSet),
+    ...timeoutFaults(config, isSet),
     ...usefulFaults(config),
   ];
 }
 
-function sourceFaults(config: Config): CrossFault[] {
-  const faults: CrossFault[] = [];
+function sourceFaults(config: Config): Complaint[] {
+  const faults: Complaint[] = [];
   for (const [name, { endpoints, service }] of Object.entries(config.upstreams)) {
     if (endpoints === undefined && config.discovery.consul === undefined)
       faults.push({
@@ -46,8 +48,8 @@ function sourceFaults(config: Config): CrossFault[] {
   return faults;
 }
 
-function routeFaults(config: Config): CrossFault[] {
-  const faults: CrossFault[] = [];
+function routeFaults(config: Config): Complaint[] {
+  const faults: Complaint[] = [];
   const names = Object.keys(config.upstreams);
   for (const [i, { to, match }] of config.routes.entries()) {
     for (const [j, { upstream }] of to.entries()) {
@@ -68,50 +70,68 @@ function routeFaults(config: Config): CrossFault[] {
   return faults;
 }
 
-function portFaults(config: Config): CrossFault[] {
-  const faults: CrossFault[] = [];
-  const taken = new Map<number, string>();
-  const claim = (port: number, path: Path, what: string) => {
-    if (port === 0) return;
-    const owner = taken.get(port);
-    if (owner !== undefined)
-      faults.push({ path, message: `expected a port of its own, got ${port}, which ${owner} has` });
-    else taken.set(port, what);
-  };
-  claim(config.outbound.listener.listen.port, ["outbound", "listen"], "outbound.listen");
-  claim(config.inbound.listener.listen.port, ["inbound", "listen"], "inbound.listen");
-  claim(config.admin.listen.port, ["admin", "listen"], "admin.listen");
-  for (const [name, { localPort }] of Object.entries(config.upstreams))
-    if (localPort !== undefined)
-      claim(localPort, ["upstreams", name, "localPort"], `upstreams.${name}.localPort`);
-  return faults;
+interface Claim {
+  readonly path: Path;
+  readonly host: string;
+  readonly port: number;
 }
 
-function timeoutFaults(config: Config): CrossFault[] {
-  const faults: CrossFault[] = [];
-  for (const [name, { options }] of Object.entries(config.upstreams)) {
-    const { connectMs, attemptMs, requestMs } = options.timeouts;
-    if (attemptMs > requestMs)
-      faults.push({
-        path: ["upstreams", name, "timeouts", "attempt"],
-        message: `expected at most timeouts.request (${requestMs}ms), got ${attemptMs}ms`,
-      });
-    if (connectMs > requestMs)
-      faults.push({
-        path: ["upstreams", name, "timeouts", "connect"],
-        message: `expected at most timeouts.request (${requestMs}ms), got ${connectMs}ms`,
-      });
-    if (options.retries.backoff.baseMs > options.retries.backoff.maxMs)
-      faults.push({
-        path: ["upstreams", name, "retries", "backoff", "base"],
-        message: `expected at most backoff.max (${options.retries.backoff.maxMs}ms), got ${options.retries.backoff.baseMs}ms`,
-      });
+function portFaults(config: Config, isSet: IsSet): Complaint[] {
+  const { service, inbound, outbound, admin, upstreams } = config;
+  const local = outbound.listener.listen.host;
+  // An app on another address may be on another machine, where its port takes none of ours.
+  const appIsHere = service !== undefined && /^(?:127\.|::1$|localhost$)/.test(service.address);
+  const claims: Claim[] = [
+    ...(appIsHere ? [{ path: ["service", "port"], host: service.address, port: service.port }] : []),
+    ...(service === undefined ? [] : [{ path: ["inbound", "listen"], ...inbound.listener.listen }]),
+    { path: ["outbound", "listen"], ...outbound.listener.listen },
+    { path: ["admin", "listen"], ...admin.listen },
+    ...Object.entries(upstreams).flatMap(([name, { localPort = 0 }]) => [
+      { path: ["upstreams", name, "localPort"], host: local, port: localPort },
+    ]),
+  ];
+  return claims.flatMap((claim, i) => {
+    const other = claims.slice(0, i).find((earlier) => collide(earlier, claim));
+    if (other === undefined) return [];
+    const [mine, theirs] = isSet(claim.path) ? [claim, other] : [other, claim];
+    const message = `expected a port of its own, got ${mine.port}, which ${theirs.path.join(".")} has`;
+    return [{ path: mine.path, message }];
+  });
+}
+
+/** Port 0 is any that is free; the same port on two addresses of the machine is two ports. */
+function collide(a: Claim, b: Claim): boolean {
+  const isEvery = (host: string) => host === "0.0.0.0" || host === "::";
+  return a.port === b.port && a.port !== 0 && (a.host === b.host || isEvery(a.host) || isEvery(b.host));
+}
+
+function timeoutFaults(config: Config, isSet: IsSet): Complaint[] {
+  const faults: Complaint[] = [];
+  const callers = [
+    { path: ["inbound"], options: config.inbound.app },
+    ...Object.entries(config.upstreams).map(([name, { options }]) => ({
+      path: ["upstreams", name],
+      options,
+    })),
+  ];
+  for (const { path, options } of callers) {
+    const { timeouts, retries } = options;
+    const bound = (within: readonly string[], ms: number, most: string, mostMs: number) => {
+      if (ms > mostMs && isSet([...path, ...within]))
+        faults.push({
+          path: [...path, ...within],
+          message: `expected at most ${most}, which is ${durationText(mostMs)}, got ${durationText(ms)}`,
+        });
+    };
+    bound(["timeouts", "attempt"], timeouts.attemptMs, "timeouts.request", timeouts.requestMs);
+    bound(["timeouts", "connect"], timeouts.connectMs, "timeouts.request", timeouts.requestMs);
+    bound(["retries", "backoff", "base"], retries.backoff.baseMs, "backoff.max", retries.backoff.maxMs);
   }
   return faults;
 }
 
 /** A sidecar that has nothing to do is a file that was cut off or a section that was misspelt. */
-function usefulFaults(config: Config): CrossFault[] {
+function usefulFaults(config: Config): Complaint[] {
   if (config.service !== undefined || Object.keys(config.upstreams).length > 0) return [];
   return [{ path: [], message: "expected a service to stand beside or upstreams to call, got neither" }];
 }

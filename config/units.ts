@@ -3,46 +3,61 @@
  *
  * A bare number is refused where a unit belongs: "timeout: 5" has meant seconds to one reader and milliseconds
  * to the next. Each unit is one valibot schema whose message says what is expected; the parser puts what came
- * behind it.
+ * behind it, so everything is judged before the transform, on the text as it was written.
  */
 import * as v from "valibot";
 
 const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/;
-const DURATION_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const DURATION_MS = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
+const LONGEST_MS = 24 * DURATION_MS.h;
 
 /** A duration with its unit; the output is in milliseconds. */
 export function duration(minimumMs = 1) {
-  const expected =
-    minimumMs === 0
-      ? "a duration such as 0s, 250ms, 2s or 1m"
-      : "a duration greater than 0 such as 250ms, 2s or 1m";
+  const examples = [250, 2000, 60_000, 600_000].filter((ms) => ms >= minimumMs).slice(0, 3);
+  const range = `from ${durationText(minimumMs)} to ${durationText(LONGEST_MS)}`;
+  const expected = `a duration ${range}, such as ${either(examples.map(durationText))}`;
   return v.pipe(
     v.string(expected),
     v.regex(DURATION, expected),
-    v.transform((text) => {
-      const [, amount, unit] = DURATION.exec(text)!;
-      return Number(amount) * DURATION_MS[unit!]!;
-    }),
-    v.minValue(minimumMs, expected),
-    v.maxValue(24 * 3_600_000, "a duration of at most 24h"),
+    v.check((text) => durationMs(text) >= minimumMs && durationMs(text) <= LONGEST_MS, expected),
+    v.transform(durationMs),
   );
 }
 
+/** Milliseconds as a person would write them. */
+export function durationText(ms: number): string {
+  for (const [unit, unitMs] of Object.entries(DURATION_MS))
+    if (ms >= unitMs && ms % unitMs === 0) return `${ms / unitMs}${unit}`;
+  return ms === 0 ? "0s" : `${ms}ms`;
+}
+
+function durationMs(text: string): number {
+  const [, amount, unit] = DURATION.exec(text) ?? [];
+  return Number(amount) * DURATION_MS[unit as keyof typeof DURATION_MS];
+}
+
 const SIZE = /^(\d+)(B|KiB|MiB|GiB)$/;
-const SIZE_BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+const SIZE_BYTES = { GiB: 1024 ** 3, MiB: 1024 ** 2, KiB: 1024, B: 1 } as const;
 
 /** A size with its unit; the output is in bytes. */
 export function size(maximumBytes: number) {
-  const expected = "a size such as 512B, 64KiB or 1MiB";
+  const expected = `a size of at most ${sizeText(maximumBytes)}, such as 512B or 64KiB`;
   return v.pipe(
     v.string(expected),
     v.regex(SIZE, expected),
-    v.transform((text) => {
-      const [, amount, unit] = SIZE.exec(text)!;
-      return Number(amount) * SIZE_BYTES[unit!]!;
-    }),
-    v.maxValue(maximumBytes, `a size of at most ${maximumBytes / 1024}KiB`),
+    v.check((text) => sizeBytes(text) <= maximumBytes, expected),
+    v.transform(sizeBytes),
   );
+}
+
+function sizeText(bytes: number): string {
+  const [unit, unitBytes] = Object.entries(SIZE_BYTES).find(([, of]) => bytes % of === 0)!;
+  return `${bytes / unitBytes}${unit}`;
+}
+
+function sizeBytes(text: string): number {
+  const [, amount, unit] = SIZE.exec(text) ?? [];
+  return Number(amount) * SIZE_BYTES[unit as keyof typeof SIZE_BYTES];
 }
 
 const PERCENT = /^(\d+(?:\.\d+)?)%$/;
@@ -50,12 +65,12 @@ const PERCENT = /^(\d+(?:\.\d+)?)%$/;
 /** A share in percent; the output is a fraction. */
 export function percent(minimum: number, maximum: number) {
   const expected = `a share from ${minimum}% to ${maximum}%, such as 50%`;
+  const shareOf = (text: string) => Number(PERCENT.exec(text)?.[1]) / 100;
   return v.pipe(
     v.string(expected),
     v.regex(PERCENT, expected),
-    v.transform((text) => Number(PERCENT.exec(text)![1]) / 100),
-    v.minValue(minimum / 100, expected),
-    v.maxValue(maximum / 100, expected),
+    v.check((text) => shareOf(text) >= minimum / 100 && shareOf(text) <= maximum / 100, expected),
+    v.transform(shareOf),
   );
 }
 
@@ -79,18 +94,35 @@ const ADDRESS = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/;
 export function address(minimumPort: 0 | 1) {
   const expected =
     minimumPort === 0
-      ? "an address such as 127.0.0.1:15001 or [::1]:15001, port 0 for any"
-      : "an address such as 10.0.0.1:8080, db.internal:8080 or [::1]:8080";
+      ? "an address and a port from 0 (any that is free) to 65535, such as 127.0.0.1:15001 or [::1]:15001"
+      : "an address and a port from 1 to 65535, such as 10.0.0.1:8080, db.internal:8080 or [::1]:8080";
   return v.pipe(
     v.string(expected),
     v.regex(ADDRESS, expected),
-    v.transform((given) => splitAddress(given)),
-    v.check(({ port }) => port >= minimumPort && port <= 65_535, expected),
+    // What the pattern lets through and a URL does not: 300.0.0.1, [1::2::3], port 70000.
+    v.check((given) => URL.canParse(`http://${given}`), expected),
+    v.check((given) => splitAddress(given).port >= minimumPort, expected),
+    v.transform(splitAddress),
   );
 }
 
-/** The text must have passed the pattern above. */
 function splitAddress(given: string): { readonly host: string; readonly port: number } {
-  const [, ipv6, host, port] = ADDRESS.exec(given)!;
-  return { host: (ipv6 ?? host)!, port: Number(port) };
+  const [, ipv6, host, port] = ADDRESS.exec(given) ?? [];
+  return { host: ipv6 ?? host ?? "", port: Number(port) };
+}
+
+const HOST = /^(?:[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+)$/;
+
+/** A host name or an IP address, IPv6 without brackets, and no port. */
+export function host() {
+  const expected = "a host name or an IP address without a port, such as 10.0.0.1";
+  return v.pipe(
+    v.string(expected),
+    v.regex(HOST, expected),
+    v.check((given) => URL.canParse(`http://${given.includes(":") ? `[${given}]` : given}`), expected),
+  );
+}
+
+function either(words: readonly string[]): string {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }

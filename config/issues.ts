@@ -1,0 +1,77 @@
+/**
+ * From what valibot complains about to what a person is told: where, what was expected, and what came.
+ */
+import type * as v from "valibot";
+import { type Path, UNKNOWN } from "./document.ts";
+import { expectedAt, settingsAt } from "./shape-walk.ts";
+import { suggestion } from "./suggest.ts";
+
+export interface Complaint {
+  readonly path: Path;
+  readonly message: string;
+  /** Whether it is about the key and not about the value. */
+  readonly atKey?: boolean;
+}
+
+type Issue = v.BaseIssue<unknown>;
+
+/** @param base where the value that the issue is about begins */
+export function complaints(issue: Issue, base: Path = []): Complaint[] {
+  if (issue.input === UNKNOWN) return [];
+  const path = [...base, ...(issue.path ?? []).map((item) => item.key as string | number)];
+  const last = issue.path?.at(-1);
+  if (issue.type === "strict_object" && issue.expected === "never")
+    return unknownSettings(path.slice(0, -1), last?.input as object);
+  if (issue.type === "strict_object" && issue.received === "undefined" && last?.origin === "key")
+    return [{ path, message: `expected ${expectedAt(path)}, got nothing` }];
+  if (last?.origin === "key")
+    return [{ path, message: `expected ${issue.message}, got ${printed(last.key)} as the key`, atKey: true }];
+  const inner = issue.type === "union" ? innermost(issue, path) : [];
+  if (inner.length > 0) return inner;
+  // What a secret is must not end up in a log.
+  const came = path.at(-1) === "token" ? `a ${typeof issue.input}` : printed(issue.input);
+  const isEmptySection = issue.input === null && (issue.type === "strict_object" || issue.type === "record");
+  const remedy = isEmptySection ? "; {} is an empty mapping" : "";
+  return [{ path, message: `expected ${issue.message}, got ${came}${remedy}` }];
+}
+
+/** valibot names only the first one. */
+function unknownSettings(path: Path, mapping: object): Complaint[] {
+  const known = settingsAt(path);
+  return Object.keys(mapping)
+    .filter((key) => !known.includes(key))
+    .map((key) => ({ path: [...path, key], message: `unknown setting; ${hint(key, known)}`, atKey: true }));
+}
+
+function hint(key: string, known: readonly string[]): string {
+  if (key === "<<") return "YAML 1.2 has no merge key, but an alias can stand for a whole mapping";
+  const near = suggestion(key, known);
+  return near === undefined ? `expected one of ${known.join(", ")}` : `did you mean ${near}?`;
+}
+
+/** A union fails in every branch; the branch that got further than the kind of value says what is wrong. */
+function innermost(issue: Issue, path: Path): Complaint[] {
+  return (issue.issues ?? [])
+    .filter((inner) => inner.kind === "validation" || inner.path !== undefined)
+    .flatMap((inner) => complaints(inner, path));
+}
+
+function printed(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (value === null) return "an empty value";
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object") return "a mapping";
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/** `routes[2].to`; a key that is no single short word is quoted. */
+export function formatPath(path: Path): string {
+  return path
+    .map((step, i) => {
+      if (typeof step === "number") return `[${step}]`;
+      const word = /^[^\s\p{C}"]{1,64}$/u.test(step) ? step : printed(step);
+      return i === 0 ? word : `.${word}`;
+    })
+    .join("");
+}

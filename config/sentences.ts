@@ -1,0 +1,158 @@
+/**
+ * What each setting is, in one sentence: shown by editors (through the JSON Schema) and in docs/configuration.md.
+ *
+ * Not in the shape itself, which would no longer fit in the head. A test compares both ways, so that a setting
+ * without a sentence fails, and a sentence without a setting.
+ */
+type Sentences = Readonly<Record<string, string>>;
+
+const LISTENER: Sentences = {
+  listen: "Where to listen.",
+  headTimeout: "How long a caller may take for a request's head, and for the first byte of a connection.",
+  bodyTimeout: "How long a caller may pause while it sends a request's body or reads its answer.",
+  keepAlive: "How long a caller's connection may stay unused between two requests.",
+  maxHead: "How large a request's line and header fields may be together.",
+  maxFields: "How many header fields a request may have.",
+};
+
+const TIMEOUTS: Sentences = {
+  "": "How long to wait for what.",
+  connect: "Until a connection with an endpoint is made.",
+  attempt: "From the last byte of the request sent to the first of the answer, for each attempt.",
+  request: "For the whole request with all its attempts and waits, until the head of the answer.",
+  idle: "Between two pieces of an answer's body.",
+};
+
+const RETRIES: Sentences = {
+  "": "When a request is sent again; what may have been processed only if its method is idempotent or it has an Idempotency-Key.",
+  attempts: "How many attempts may follow the first; 0 turns retries off.",
+  on: "The failures after which another attempt is made.",
+  backoff: "How long to wait before another attempt: a random time up to a limit that grows with each.",
+  "backoff.base": "The limit of the first wait.",
+  "backoff.max": "The most that the limit grows to.",
+  budget: "Bounds all retries together to a share of the requests, so that they cannot multiply an outage.",
+  "budget.ratio": "Retries allowed for each request.",
+  "budget.minPerSecond":
+    "Retries per second that are allowed regardless, so that a quiet caller can retry at all.",
+  "budget.window": "For how long a request counts.",
+  replay: "Up to which size a request's body is kept, so that it can be sent again.",
+};
+
+const BREAKER: Sentences = {
+  "": "When an endpoint that fails is left alone; each endpoint has a breaker of its own.",
+  enabled: "False counts everything and refuses nothing.",
+  errorRate: "The share of failures in the window that opens the breaker.",
+  minimumRequests: "How many requests the window must hold before the share is looked at.",
+  consecutiveFailures: "How many failures in a row open the breaker whatever the share; 0 turns this off.",
+  window: "How far back requests are counted.",
+  openFor: "How long an open breaker refuses before it lets one request through to find out.",
+};
+
+const LIMITS: Sentences = {
+  "": "How much at the same time; what does not fit is answered with 503 before any work is done.",
+  connections: "Connections, over all endpoints together.",
+  pending: "Requests that may wait for their turn, and as many for a connection.",
+  requests: "Requests under way, until the last byte of their answer.",
+};
+
+export const SENTENCES: Sentences = {
+  service: "The app that this sidecar stands beside; without it there is no inbound side.",
+  ...under("service", {
+    name: "Its name, under which peers find it.",
+    id: "What tells this instance from others in Consul.",
+    port: "The port on which the app listens.",
+    address: "The address on which the app listens.",
+    advertise: "The address under which peers reach this sidecar, registered in Consul.",
+    tags: "Tags to register in Consul.",
+    meta: "Metadata to register in Consul; `zone` is read by heddle.",
+    check: "How Consul finds out whether this instance is well.",
+    "check.http":
+      "The path that Consul asks for through the sidecar; without it Consul connects to the app's port.",
+    "check.interval": "How often Consul looks.",
+    "check.timeout": "How long the app may take to answer.",
+    "check.deregisterAfter": "After how long in a critical state Consul forgets the instance.",
+  }),
+  inbound: "What comes from peers to the app.",
+  ...under("inbound", {
+    ...LISTENER,
+    ...under("timeouts", TIMEOUTS),
+    ...under("retries", RETRIES),
+    ...under("breaker", BREAKER),
+    ...under("limits", LIMITS),
+    keepAliveToApp: "How long an unused connection to the app is kept.",
+  }),
+  outbound: "What goes from the app to its peers.",
+  ...under("outbound", LISTENER),
+  admin: "The port for operators: health, metrics, and what is going on.",
+  "admin.listen": "Where to listen; whoever reaches it may drain this sidecar.",
+  discovery: "Where endpoints come from that are not written in this file.",
+  ...under("discovery.consul", {
+    "": "A Consul agent, asked for the endpoints of every upstream that names none.",
+    address: "Where the agent is.",
+    token: "The ACL token; an empty one is none. Best taken from the environment.",
+    datacenter: "The datacenter to ask about.",
+    wait: "How long a query may wait for a change before it is asked again.",
+    register:
+      "`self` registers the service and takes it out again when it drains; `none` leaves that to others.",
+  }),
+  upstreams: "The services that the app calls, each by the name that the app uses as the host.",
+  ...under("upstreams.<name>", {
+    "": "A service that the app calls.",
+    endpoints: "Its replicas; without them Consul is asked.",
+    "endpoints[].address": "Address and port.",
+    "endpoints[].weight": "Its share of the requests, in proportion to the other weights.",
+    "endpoints[].zone": "Where it is, as a label on the admin port.",
+    service: "Its name in Consul.",
+    localPort:
+      "A further port, on the address of `outbound.listen`, for requests to this upstream whatever their host; 0 takes any.",
+    balancing: "How an endpoint is chosen.",
+    "balancing.algorithm":
+      "How an endpoint is chosen; `peakEwma` prefers the one with the least latency and load.",
+    ...under("timeouts", TIMEOUTS),
+    ...under("retries", RETRIES),
+    ...under("breaker", BREAKER),
+    ...under("limits", LIMITS),
+    keepAlive: "How long an unused connection to an endpoint is kept, unless the endpoint promises less.",
+  }),
+  routes:
+    "Which requests go to which upstreams; the first match wins, and without a match the host names the upstream.",
+  ...under("routes[]", {
+    name: "Its name in the access log and in metrics.",
+    match: "What a request must have, all of it; an empty one matches every request.",
+    "match.host": "The host, in any case, without its port.",
+    "match.path": "The whole path, without the query.",
+    "match.pathPrefix":
+      "The beginning of the path, up to a `/`: `/v2` matches `/v2` and `/v2/x`, not `/v20`.",
+    "match.methods": "One of these methods.",
+    "match.headers": "These header fields with exactly these values; names in any case.",
+    to: "Where to; with several, by chance in proportion to the weights.",
+    "to[].upstream": "The upstream's name.",
+    "to[].weight": "Its share of the requests; 0 is none.",
+  }),
+  telemetry: "What is written to standard output.",
+  "telemetry.accessLog": "One line for each request.",
+  "telemetry.logLevel": "How much the sidecar says about itself.",
+  shutdown: "How the sidecar ends.",
+  "shutdown.grace": "How long requests may take to finish after SIGTERM.",
+  workers: "How many processes share the ports.",
+};
+
+/** Defaults that are no plain value, so that the shape cannot show them. */
+export const OTHER_DEFAULTS: Sentences = {
+  "service.id": "name, host and port",
+  "service.advertise": "the address of `inbound.listen`, or the agent's if that is every address",
+  "inbound.timeouts.connect": "`1s`, at most `request`",
+  "inbound.timeouts.attempt": "`60s`, at most `request`",
+  "discovery.consul.datacenter": "the agent's",
+  "upstreams.<name>.service": "the upstream's name",
+  "upstreams.<name>.timeouts.connect": "`1s`, at most `request`",
+  "upstreams.<name>.timeouts.attempt": "`10s`, at most `request`",
+  "routes[].name": "its place, as in `routes[0]`",
+};
+
+/** The sentences of a section at its path; the empty key is the section itself. */
+function under(path: string, sentences: Sentences): Sentences {
+  return Object.fromEntries(
+    Object.entries(sentences).map(([key, sentence]) => [key === "" ? path : `${path}.${key}`, sentence]),
+  );
+}
