@@ -5,6 +5,7 @@
 import { check } from "./check.ts";
 import type { Command } from "./command.ts";
 import { demo } from "./demo/demo.ts";
+import { ready } from "./ready.ts";
 import { run } from "./run.ts";
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
@@ -21,6 +22,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     options: {},
     words: [1, 1],
     act: check,
+  },
+  ready: {
+    usage: "ready [--admin 127.0.0.1:15000]",
+    about: "exit with 0 when a running sidecar is ready; for health checks",
+    options: { admin: { type: "string", default: "127.0.0.1:15000" } },
+    words: [0, 0],
+    act: ready,
   },
   demo: {
     usage: "demo [--rate 20] [--seconds N]",

@@ -10,7 +10,7 @@ export async function readConfig(file: string): Promise<Config> {
   try {
     text = await readFile(file, "utf8");
   } catch (thrown) {
-    const message = `expected a readable file: ${(thrown as Error).message}`;
+    const message = `expected a readable file, got ${(thrown as Error).message}`;
     throw new ConfigError(file, [{ line: 1, column: 1, path: "", message }]);
   }
   return parseConfig(text, file, process.env);

@@ -169,7 +169,7 @@ const listenerWith = (listen: string) => ({
   headTimeout: v.optional(duration(), "10s"),
   bodyTimeout: v.optional(duration(), "30s"),
   keepAlive: v.optional(duration(), "60s"),
-  maxHead: v.optional(size(1024 * 1024), "64KiB"),
+  maxHead: v.optional(size(1024 * 1024, 1024), "64KiB"),
   maxFields: v.optional(wholeNumber(1, 1000), 128),
 });
 
@@ -227,7 +227,7 @@ const CHECK_PATH = "a path such as /health";
 const check = withDefaults(
   v.pipe(
     section({
-      http: v.optional(v.pipe(v.string(CHECK_PATH), v.startsWith("/", CHECK_PATH))),
+      http: v.optional(v.pipe(v.string(CHECK_PATH), v.regex(/^\/\S*$/, CHECK_PATH))),
       interval: v.optional(duration(100), "2s"),
       timeout: v.optional(duration(10), "1s"),
       deregisterAfter: v.optional(duration(60_000), "10m"),
@@ -347,4 +347,3 @@ export const shape = section({
 
 export type Config = v.InferOutput<typeof shape>;
 export type ServiceConfig = NonNullable<Config["service"]>;
-export type ConsulConfig = NonNullable<Config["discovery"]["consul"]>;

@@ -40,12 +40,13 @@ const SIZE = /^(\d+)(B|KiB|MiB|GiB)$/;
 const SIZE_BYTES = { GiB: 1024 ** 3, MiB: 1024 ** 2, KiB: 1024, B: 1 } as const;
 
 /** A size with its unit; the output is in bytes. */
-export function size(maximumBytes: number) {
-  const expected = `a size of at most ${sizeText(maximumBytes)}, such as 512B or 64KiB`;
+export function size(maximumBytes: number, minimumBytes = 0) {
+  const from = minimumBytes === 0 ? "" : `of at least ${sizeText(minimumBytes)} and `;
+  const expected = `a size ${from}of at most ${sizeText(maximumBytes)}, such as 64KiB`;
   return v.pipe(
     v.string(expected),
     v.regex(SIZE, expected),
-    v.check((text) => sizeBytes(text) <= maximumBytes, expected),
+    v.check((text) => sizeBytes(text) >= minimumBytes && sizeBytes(text) <= maximumBytes, expected),
     v.transform(sizeBytes),
   );
 }

@@ -5,17 +5,12 @@ export {
   asProxyError,
   ERROR_KINDS,
   type ErrorCode,
-  type ErrorContext,
-  type ErrorKind,
   ProxyError,
 } from "./errors.ts";
 export {
   type Direction,
   Exchange,
-  type ExchangeState,
-  type OnInterim,
   type RequestHead,
-  type Settler,
   type Wait,
 } from "./exchange.ts";
 export { type HeaderPairs, headerValue, isName, removeHeader, setHeader } from "./headers.ts";

@@ -1,4 +1,4 @@
-export { ConsulAgent, type ConsulOptions, type ServiceRegistration } from "./consul/agent.ts";
+export { ConsulAgent, type ServiceRegistration } from "./consul/agent.ts";
 export { readHealthEntries } from "./consul/health-entries.ts";
 export { Registration } from "./consul/registration.ts";
 export { ConsulSource } from "./consul/watch.ts";

@@ -11,11 +11,6 @@ export const systemRandom: Random = { next: Math.random };
 /** A fresh request id: a version 4 UUID. */
 export const newRequestId: () => string = randomUUID;
 
-/** The wall clock, for log lines and for people. */
-export function wallTime(): Date {
-  return new Date();
-}
-
 const machineTicks: TickSource = {
   now: () => performance.now(),
   wakeIn: (() => {

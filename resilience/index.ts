@@ -1,10 +1,10 @@
-export { type BackoffOptions, backoffMs } from "./backoff.ts";
+export { backoffMs } from "./backoff.ts";
 export { breakerLayer, isEndpointFailure, outcomeOf } from "./breaker.layer.ts";
 export { type BreakerOptions, BreakerRotation, type BreakerState, EndpointBreaker } from "./breaker.ts";
 export { concurrencyLimit } from "./concurrency-limit.layer.ts";
 export { ConcurrencyLimit, type ConcurrencyOptions } from "./concurrency-limit.ts";
 export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
-export { type RetryParts, retry } from "./retry.layer.ts";
-export { RETRY_REFUSALS, type RetryCondition, type RetryOptions, type RetryRefusal } from "./retry.ts";
-export { DEFAULT_RETRY_BUDGET, RetryBudget, type RetryBudgetOptions } from "./retry-budget.ts";
+export { retry } from "./retry.layer.ts";
+export { RETRY_REFUSALS, type RetryOptions, type RetryRefusal } from "./retry.ts";
+export { DEFAULT_RETRY_BUDGET, RetryBudget } from "./retry-budget.ts";
 export { waitFor } from "./wait.ts";

@@ -61,12 +61,12 @@ test("heddle check says fine and ends with 0, or prints every fault and ends wit
   t.match(absent, {
     code: 1,
     stdout: "",
-    stderr: /^inside\/absent\.yaml:1:1 {2}expected a readable file: ENOENT\b.*\n$/,
+    stderr: /^inside\/absent\.yaml:1:1 {2}expected a readable file, got ENOENT\b.*\n$/,
   });
   t.match(directory, {
     code: 1,
     stdout: "",
-    stderr: /^inside:1:1 {2}expected a readable file: EISDIR\b.*\n$/,
+    stderr: /^inside:1:1 {2}expected a readable file, got EISDIR\b.*\n$/,
   });
 });
 

@@ -203,6 +203,14 @@ test("a producer whose consumer has left is paused when the queue is full, not a
   t.same([consumer.heard, producer.asked], [[], []]);
   body.push(new Uint8Array(1));
   t.same(producer.asked, ["pause"]);
+
+  const half = bodyOf();
+  half.body.push(new Uint8Array(KIB_64 / 2));
+  half.body.push(new Uint8Array(KIB_64 / 2));
+  half.body.pipe(new Consumer(1));
+  half.body.unpipe();
+  half.body.push(new Uint8Array(KIB_64 / 2));
+  t.same(half.producer.asked, [], "what it has taken is not counted any more");
 });
 
 test("a producer that has ended the body is not left paused: its connection serves others now", async (t) => {

@@ -139,6 +139,40 @@ test("a named status is tried again on another endpoint, an unnamed one is the c
       t.notOk(triedBefore.includes(endpoint), "never the same endpoint while another is left");
 });
 
+test("a replica among three that answers 500 to everything gets under 1 % of the traffic once its breaker is open", async (t) => {
+  let bad = 0;
+  const endpoints = await Promise.all([
+    rawEndpoint(
+      t,
+      answering(() => {
+        bad++;
+        return textAnswer("broken", "HTTP/1.1 500 Broken\r\n");
+      }),
+    ),
+    rawEndpoint(t, answering(OK)),
+    rawEndpoint(t, answering(OK)),
+  ]);
+  for (const algorithm of ["peakEwma", "leastRequest", "roundRobin", "random"]) {
+    const { addresses, sidecar, metric } = await startInProcess(
+      t,
+      `upstreams: { orders: { endpoints: [${endpoints.map((e) => `"${e.address}"`).join(",")}], balancing: { algorithm: ${algorithm} } } }`,
+    );
+    const client = await rawClient(t, addresses.outbound.port);
+    const broken = sidecar.upstreams.get("orders")!.endpoints[0]!;
+    for (let i = 0; i < 200 && broken.breaker.state === "closed"; i++) await ask(client, get());
+    // Peak EWMA takes failures for slowness and may have left it alone before its breaker had to open.
+    if (algorithm !== "peakEwma") t.equal(broken.breaker.state, "open", algorithm);
+    bad = 0;
+    const requests = 2000;
+    let failed = 0;
+    for (let i = 0; i < requests; i++) if (!(await ask(client, get())).startsWith("HTTP/1.1 200 ")) failed++;
+    t.comment(`${algorithm}: ${bad} of ${requests} requests`);
+    t.ok(bad < requests / 100, `${algorithm}: ${bad} of ${requests}`);
+    t.equal(failed, bad, "nobody else saw a failure");
+    t.ok((await metric("heddle_requests_total", { cause: "upstream_status" })) >= bad);
+  }
+});
+
 test("with all endpoints failing, callers get 503 from the breaker and attempts stay under 1.3 times the requests", async (t) => {
   const failing = await Promise.all(
     [1, 2, 3].map(() => rawEndpoint(t, answering(textAnswer("no", "HTTP/1.1 503 No\r\n")))),

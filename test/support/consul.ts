@@ -1,0 +1,152 @@
+/**
+ * A real Consul agent for tests, in development mode: one process on loopback ports of its own, without data on disk,
+ * so that one that is killed and started again has forgotten everything, which is the hardest of its restarts.
+ *
+ * Ports are taken from below the range that the system hands to outgoing connections: those are busy while a test
+ * runs, and one of them could take the port of an agent that is just being restarted.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, constants } from "node:fs";
+import { createServer } from "node:net";
+import { delimiter, join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { Teardown } from "./apps.ts";
+
+const FETCHED = fileURLToPath(new URL("../../.consul/usr/bin/consul", import.meta.url));
+const START_MS = 20_000;
+
+/** The binary: CONSUL_BIN, or `consul` on the path, or what .ci/fetch-consul has brought. */
+const binary: string | undefined = [
+  process.env["CONSUL_BIN"] ?? "",
+  ...(process.env["PATH"] ?? "").split(delimiter).map((folder) => join(folder, "consul")),
+  FETCHED,
+].find(isExecutable);
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return file !== "";
+  } catch {
+    return false;
+  }
+}
+
+const MISSING = "there is no Consul here; .ci/fetch-consul brings one, or set CONSUL_BIN to the binary";
+
+/**
+ * For the `skip` of tests that need Consul: false, or why they cannot run. Where CI is set nothing is skipped, and
+ * they fail instead.
+ */
+export const withoutConsul: false | string =
+  binary === undefined && process.env["CI"] !== "true" ? MISSING : false;
+
+const PORTS = ["http", "server", "serf-lan", "serf-wan", "dns", "grpc"] as const;
+
+export class Consul {
+  /** `http://127.0.0.1:port`, the same after a restart. */
+  readonly address: string;
+  readonly #ports: readonly number[];
+  #child: ChildProcess | undefined;
+
+  constructor(ports: readonly number[]) {
+    this.#ports = ports;
+    this.address = `http://127.0.0.1:${ports[0]}`;
+  }
+
+  /**
+   * Starts the agent, or starts it again; resolves when it can be asked and told anything.
+   * @throws Error when it ends instead
+   */
+  async start(): Promise<void> {
+    if (binary === undefined) throw new Error(MISSING);
+    const args = ["agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-log-level", "err"];
+    args.push("-node", "test", ...PORTS.flatMap((port, i) => [`-${port}-port`, String(this.#ports[i])]));
+    // Newer ones open one port more by themselves.
+    if (spawnSync(binary, ["agent", "-help"]).stdout.includes("-grpc-tls-port"))
+      args.push("-grpc-tls-port", "-1");
+    const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = child;
+    let said = "";
+    for (const output of [child.stdout, child.stderr])
+      output.setEncoding("utf8").on("data", (text: string) => {
+        said = (said + text).slice(-2000);
+      });
+    for (const until = performance.now() + START_MS; !(await this.#leads()); await pause(50)) {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`consul ended: ${said}`);
+      if (performance.now() > until) throw new Error(`consul has no leader after ${START_MS} ms: ${said}`);
+    }
+  }
+
+  /** kill -9. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill("SIGKILL");
+    await exited;
+  }
+
+  /** SIGSTOP: it neither answers nor hangs up. SIGCONT ends that. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    this.#child?.kill(signal);
+  }
+
+  /** Asks the agent, such as `ask("/v1/agent/services")`. */
+  async ask<Body = unknown>(path: string): Promise<Body> {
+    return (await (await this.#fetch(path, "GET")).json()) as Body;
+  }
+
+  /** Tells the agent, such as `tell("/v1/agent/service/register", { Name: "orders", Port: 1 })`. */
+  async tell(path: string, body?: object): Promise<void> {
+    await this.#fetch(path, "PUT", body === undefined ? null : JSON.stringify(body));
+  }
+
+  async #fetch(path: string, method: string, body: string | null = null): Promise<Response> {
+    const response = await fetch(this.address + path, { method, body, headers: { connection: "close" } });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return response;
+  }
+
+  /** Whether it is a whole cluster: a leader, and this node in its catalogue. */
+  async #leads(): Promise<boolean> {
+    try {
+      const nodes = await this.ask<unknown[]>("/v1/health/node/test");
+      return nodes.length > 0;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Starts an agent that ends with the test. */
+export async function startConsul(t: Teardown): Promise<Consul> {
+  const consul = new Consul(await freePorts(PORTS.length));
+  t.teardown(() => consul.kill());
+  await consul.start();
+  return consul;
+}
+
+/** Loopback ports that are free now, and that no outgoing connection will take. */
+export async function freePorts(count: number): Promise<number[]> {
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const port = 16_000 + Math.floor(Math.random() * 16_000);
+    if (!ports.includes(port) && (await isFree(port))) ports.push(port);
+  }
+  return ports;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen(port, "127.0.0.1");
+    await once(server, "listening");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
+}
