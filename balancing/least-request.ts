@@ -18,7 +18,7 @@ export function leastRequestBalancer(random: Random): Balancer {
   };
 }
 
-/** The load after one more request, per unit of weight: an endpoint of weight 3 may carry three times as much. */
+/** Per unit of weight: an endpoint of weight 3 may carry three times as much. */
 function relativeLoad(candidate: Candidate): number {
-  return (candidate.inFlight + 1) / candidate.weight;
+  return candidate.inFlight / candidate.weight;
 }

@@ -24,5 +24,5 @@ export function peakEwmaBalancer(random: Random): Balancer {
 function cost(candidate: Candidate, nowMs: number): number {
   const latencyMs = candidate.latency.estimateMs(nowMs);
   if (latencyMs === 0 && candidate.inFlight > 0) return UNKNOWN_BUSY_COST + candidate.inFlight;
-  return (latencyMs * (candidate.inFlight + 1)) / candidate.weight;
+  return latencyMs * (candidate.inFlight / candidate.weight + 1);
 }

@@ -43,6 +43,10 @@ function endOnSignals(sidecar: Sidecar, log: ProcessLog): void {
     }
   };
   process.on("SIGTERM", onSignal);
+  // Node would end at once; whoever sends this expects a reload, and must not lose the traffic for it.
+  process.on("SIGHUP", () =>
+    log.log.warn({}, "reloading is not built yet; the configuration stays as it is"),
+  );
   process.on("SIGINT", onSignal);
 }
 

@@ -112,6 +112,6 @@ export class ProxyError extends Error {
 /** Whatever a layer threw, as a ProxyError: what is not one already is a fault of ours. */
 export function asProxyError(thrown: unknown): ProxyError {
   if (thrown instanceof ProxyError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const message = thrown instanceof Error ? thrown.message : `it threw a ${typeof thrown}`;
   return new ProxyError("internal_error", `a layer failed: ${message}`, { cause: thrown });
 }

@@ -92,6 +92,8 @@ export class Exchange {
   retryRefused = "";
   /** When the whole request must be answered, on the clock of `arrivedAtMs`. */
   deadlineMs = Number.POSITIVE_INFINITY;
+  /** Until when it may wait for its turn while its body is still arriving, and `deadlineMs` is therefore open. */
+  waitDeadlineMs = Number.POSITIVE_INFINITY;
 
   status = 0;
   /** The error code if the proxy answered for itself or the answer broke; empty for a plain success. */
@@ -203,15 +205,17 @@ export class Exchange {
 
   /** Last come, first told: what was taken inside is given back before what was taken around it. */
   #tellSettlers(outcome: Outcome): void {
-    const link = this.#settlers;
-    if (link === undefined) return;
-    this.#settlers = link.next;
-    try {
-      link.settler(this, outcome);
-    } finally {
-      // A fault of one must not keep the others from giving back what they took.
-      this.#tellSettlers(outcome);
+    for (let link = this.#settlers; link !== undefined; link = link.next) {
+      try {
+        link.settler(this, outcome);
+      } catch (thrown) {
+        // A fault of one is the process's to see; it keeps neither the others nor the connection from going on.
+        queueMicrotask(() => {
+          throw thrown;
+        });
+      }
     }
+    this.#settlers = undefined;
   }
 
   /** Notes that the request is about to be sent to this endpoint. */

@@ -63,7 +63,7 @@ export function requestHead(exchange: Exchange, upstreamName: string): string {
   lines += `X-Request-Id: ${exchange.requestId}\r\nX-Forwarded-For: ${forwardedFor}${exchange.clientAddress}\r\n`;
   if (!hasProto) lines += "X-Forwarded-Proto: http\r\n";
   if (!hasHost && exchange.authority !== "") lines += `X-Forwarded-Host: ${exchange.authority}\r\n`;
-  lines += `Via: ${via}${VIA}\r\n`;
+  lines += `Via: ${via}1.${exchange.minorVersion} heddle\r\n`;
   if (acceptsTrailers) lines += "Connection: TE\r\n";
   if (body !== undefined) {
     lines +=

@@ -81,7 +81,7 @@ export class Sidecar {
       this.#local.set(name, this.#createListener("outbound", options, outbound, name));
     }
     if (config.service !== undefined) {
-      const app = this.#createUpstream(config.service.name, config.inbound.app, "app");
+      const app = this.#createUpstream(config.service.name, config.inbound.app, `app:${config.service.name}`);
       const { address, port } = config.service;
       this.#sources.push({
         source: staticSource([{ address, port, weight: 1, source: "service" }]),
@@ -163,12 +163,13 @@ export class Sidecar {
     await this.destroy();
   }
 
+  /** @param key its name on the admin port; a colon keeps the app apart from an upstream of the same name */
   #createUpstream(name: string, options: UpstreamOptions, key = name): Upstream {
     const { clock, random, log } = this.stackParts;
     const upstream = new Upstream(name, options, { clock, random, log }, (of, to) =>
       stacks.endpoint(this.stackParts, of, to),
     );
-    this.#upstreams.set(key === "app" ? `app:${name}` : key, upstream);
+    this.#upstreams.set(key, upstream);
     return upstream;
   }
 

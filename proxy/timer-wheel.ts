@@ -125,7 +125,14 @@ export class TimerWheel implements Clock {
     for (const node of due) {
       if (node.slot !== FIRING) continue;
       node.slot = IDLE;
-      node.callback();
+      try {
+        node.callback();
+      } catch (thrown) {
+        // The process's to see; the others of this turn are fired all the same.
+        queueMicrotask(() => {
+          throw thrown;
+        });
+      }
     }
   }
 

@@ -36,5 +36,8 @@ export function isEndpointFailure(status: number): boolean {
 
 /** What a failed attempt says about the endpoint. */
 export function outcomeOf(thrown: unknown): Outcome {
-  return asProxyError(thrown).kind.origin === "upstream" ? "failure" : "ignored";
+  const { code, endpoint, kind } = asProxyError(thrown);
+  // The deadline is ours, but an endpoint that let it pass was too slow for it.
+  if (code === "deadline_exceeded") return endpoint === undefined ? "ignored" : "failure";
+  return kind.origin === "upstream" ? "failure" : "ignored";
 }

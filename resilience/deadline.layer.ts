@@ -31,8 +31,11 @@ export function deadline(clock: Clock, options: Pick<TimeoutOptions, "requestMs"
               new ProxyError("deadline_exceeded", "the deadline passed before an attempt"),
             );
         } else {
+          // The body may be held back by us: waiting for a permit or a connection is bounded all the same.
+          exchange.waitDeadlineMs = exchange.arrivedAtMs + options.requestMs;
           body.onClosed(() => {
             exchange.deadlineMs = clock.now() + options.requestMs;
+            exchange.waitDeadlineMs = exchange.deadlineMs;
           });
         }
         return next(exchange);

@@ -8,7 +8,7 @@
 export interface RetryBudgetOptions {
   /** Retries allowed per request, as a share: 0.2 is 20 %. */
   readonly ratio: number;
-  /** Retries per second that are allowed regardless. */
+  /** Retries per second that are allowed on top of the share, counted over the whole window. */
   readonly minPerSecond: number;
   /** How long a request entitles to its share. */
   readonly windowMs: number;

@@ -29,10 +29,12 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
   const { clock, random, budget, onRefused } = parts;
 
   /** True when another attempt may be made; the refusal is noted otherwise. */
-  function grants(exchange: Exchange, failure: ProxyError | number): boolean {
+  function grants(exchange: Exchange, attempt: number, failure: ProxyError | number): boolean {
     const nowMs = clock.now();
     const refusal =
-      retryRefusal(options, exchange, failure, nowMs) ?? (budget.withdraw(nowMs) ? undefined : "budget");
+      retryRefusal(options, exchange, failure, nowMs) ??
+      // Counted here, too: a layer further in may fail before an endpoint is chosen.
+      (attempt > options.attempts ? "attempts" : budget.withdraw(nowMs) ? undefined : "budget");
     if (refusal === undefined) return true;
     exchange.retryRefused = refusal;
     onRefused(exchange, refusal);
@@ -55,7 +57,7 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
           } catch (thrown) {
             failure = asProxyError(thrown);
           }
-          if (!isRetryable(options, failure) || !grants(exchange, failure)) {
+          if (!isRetryable(options, failure) || !grants(exchange, attempt, failure)) {
             if (response !== undefined) return response;
             throw failure;
           }

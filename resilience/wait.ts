@@ -38,11 +38,17 @@ export function waitFor<T>(
     const nowMs = clock.now();
     exchange.suspend(on, nowMs, fail);
     if (ended) return;
-    if (Number.isFinite(exchange.deadlineMs)) {
-      deadline = clock.schedule(exchange.deadlineMs - nowMs, () =>
+    const bound = () => {
+      deadline?.cancel();
+      const untilMs = Math.min(exchange.deadlineMs, exchange.waitDeadlineMs);
+      if (ended || !Number.isFinite(untilMs)) return;
+      deadline = clock.schedule(untilMs - clock.now(), () =>
         fail(new ProxyError("deadline_exceeded", `the deadline passed while waiting for ${on}`)),
       );
-    }
+    };
+    bound();
+    // While the request's body arrives its deadline is not known yet; it comes with the body's end.
+    if (!Number.isFinite(exchange.deadlineMs)) exchange.body?.onClosed(bound);
     undo = begin(done, fail);
   });
 }

@@ -42,7 +42,7 @@ export function accessRecord(exchange: Exchange): Record<string, unknown> {
   if (exchange.cause !== "") {
     record["cause"] = exchange.cause;
     if (exchange.detail !== "") record["detail"] = exchange.detail;
-    record["reason"] = exchange.causeMessage;
+    if (exchange.causeMessage !== "") record["reason"] = exchange.causeMessage;
   }
   if (exchange.route !== "") record["route"] = exchange.route;
   if (exchange.upstream !== "") record["upstream"] = exchange.upstream;

@@ -94,7 +94,7 @@ export class Metrics {
         ...settings,
         collect() {
           this.reset();
-          read((at, value) => this.set(at, value));
+          read((at, value) => this.inc(at, value));
         },
       });
     }

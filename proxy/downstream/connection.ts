@@ -155,9 +155,10 @@ export class DownstreamConnection implements BodySource {
   }
 
   #onGone(): void {
-    this.#expiry.stop();
-    this.#parts.onClosed(this);
     this.#giveUp(new ProxyError("client_closed", "the caller closed the connection"));
+    this.#parts.onClosed(this);
+    // Last: what is given up may still have asked for time.
+    this.#expiry.stop();
   }
 
   #expired(): void {
@@ -350,7 +351,7 @@ export class DownstreamConnection implements BodySource {
 
   resume(): void {
     this.#socket.resume();
-    if (!this.#requestEnded) this.#expireIn(this.#parts.options.bodyMs);
+    if (!this.#requestEnded && !this.#socket.destroyed) this.#expireIn(this.#parts.options.bodyMs);
   }
 
   cancel(): void {

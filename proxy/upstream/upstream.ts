@@ -136,7 +136,7 @@ export class Upstream {
     const next = new Map<string, UpstreamEndpoint>();
     for (const endpoint of endpoints) {
       const key = endpointKey(endpoint);
-      const kept = known.get(key);
+      const kept = next.get(key) ?? known.get(key);
       if (kept !== undefined) kept.endpoint = endpoint;
       next.set(key, kept ?? this.#create(endpoint));
     }

@@ -155,7 +155,7 @@ test("a replica among three that answers 500 to everything gets under 1 % of the
   for (const algorithm of ["peakEwma", "leastRequest", "roundRobin", "random"]) {
     const { addresses, sidecar, metric } = await startInProcess(
       t,
-      `upstreams: { orders: { endpoints: [${endpoints.map((e) => `"${e.address}"`).join(",")}], balancing: { algorithm: ${algorithm} } } }`,
+      `upstreams: { orders: { endpoints: [${endpoints.map((e) => `"${e.address}"`).join(",")}], balancing: { algorithm: ${algorithm} }, breaker: { openFor: 100ms } } }`,
     );
     const client = await rawClient(t, addresses.outbound.port);
     const broken = sidecar.upstreams.get("orders")!.endpoints[0]!;

@@ -2,8 +2,7 @@
  * A sidecar as users run it: `heddle run --config` as a process of its own, on free ports, ready when its log says so.
  *
  * A process and not only the class, because a signal, an exit code and a sudden death are promises too. What it logs
- * is kept, so that a test can await a record instead of sleeping. Beside it stands the same sidecar inside of
- * the test's process, for tests that want many of them or a look inside.
+ * is kept, so that a test can await a record instead of sleeping. For one inside the test's process see in-process.ts.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,8 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { parseConfig } from "../../config/index.ts";
-import { Sidecar, type SidecarAddresses } from "../../proxy/index.ts";
+import type { SidecarAddresses } from "../../proxy/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
 import type { Teardown } from "./apps.ts";
 
@@ -164,22 +162,6 @@ function followLog(child: ChildProcess, exited: Promise<unknown>) {
       return Promise.race([promise, ended]).finally(() => waiting.delete(look));
     },
   };
-}
-
-/** A sidecar inside of this process that ends with the test. */
-export interface SidecarHere {
-  readonly sidecar: Sidecar;
-  readonly addresses: SidecarAddresses;
-  readonly admin: Admin;
-  readonly records: readonly LogRecord[];
-}
-
-export async function startSidecarHere(t: Teardown, configuration: Configuration): Promise<SidecarHere> {
-  const records: LogRecord[] = [];
-  const sidecar = new Sidecar(parseConfig(textOf(configuration), "test.yaml", {}), logInto(records));
-  t.teardown(() => sidecar.destroy());
-  const addresses = await sidecar.start();
-  return { sidecar, addresses, admin: new Admin(addresses.admin), records };
 }
 
 /** A log that is a list. */

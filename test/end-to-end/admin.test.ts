@@ -1,0 +1,125 @@
+import { test } from "tap";
+import { ADMIN_PAGES } from "../../proxy/admin/index.ts";
+import { startInProcess } from "../support/in-process.ts";
+import { answering, rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
+import { startSidecar } from "../support/sidecar.ts";
+
+const GET = "GET /path?token=secret HTTP/1.1\r\nHost: orders\r\n\r\n";
+
+test("every page answers its method, and only that one", async (t) => {
+  const { addresses } = await startInProcess(t, "upstreams: { orders: { endpoints: [127.0.0.1:1] } }");
+  const url = `http://127.0.0.1:${addresses.admin.port}`;
+  for (const [path, { method }] of Object.entries(ADMIN_PAGES)) {
+    if (path === "/drain") continue;
+    const query = path === "/log-level" ? "?level=warn" : "";
+    t.equal((await fetch(url + path + query, { method })).status, 200, `${method} ${path}`);
+    const wrong = method === "GET" ? "POST" : "GET";
+    t.equal((await fetch(url + path + query, { method: wrong })).status, 405, `${wrong} ${path}`);
+  }
+  const unknown = await fetch(`${url}/nothing`);
+  t.equal(unknown.status, 404);
+  t.match(await unknown.text(), /GET {2}\/endpoints/, "and says what there is");
+  t.equal((await fetch(`${url}/constructor`)).status, 404);
+});
+
+test("the configuration is shown with its defaults and without its secrets", async (t) => {
+  const { admin } = await startInProcess(
+    t,
+    `
+discovery: { consul: { address: "http://127.0.0.1:1", token: very-secret } }
+upstreams: { orders: {} }
+`,
+  );
+  const shown = await admin("/config");
+  t.notMatch(shown, /very-secret/);
+  t.match(JSON.parse(shown), {
+    discovery: { consul: { token: "[redacted]" } },
+    upstreams: { orders: { options: { retries: { attempts: 2 }, timeouts: { requestMs: 15_000 } } } },
+  });
+});
+
+test("/endpoints shows what is known of each endpoint", async (t) => {
+  const fine = await rawEndpoint(t, answering(textAnswer("ok")));
+  const gone = await rawEndpoint(t);
+  await gone.kill();
+  const { addresses, admin } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${fine.address}", { address: "${gone.address}", weight: 2, zone: b }], balancing: { algorithm: roundRobin } } }`,
+  );
+  const client = await rawClient(t, addresses.outbound.port);
+  for (let i = 0; i < 20; i++) {
+    client.send(GET);
+    await client.until(/ok$/);
+    client.take();
+  }
+  const { orders } = JSON.parse(await admin("/endpoints"));
+  t.match(orders[0], { address: fine.address, source: "static", weight: 1, breaker: "closed", inFlight: 0 });
+  t.match(orders[1], { address: gone.address, weight: 2, zone: "b", breaker: "open" });
+  t.ok(orders[1].opensForMs > 0 && orders[1].opensForMs <= 5000);
+  t.ok(orders[1].latencyMs > orders[0].latencyMs, "a failure counts as slow");
+});
+
+test("/requests shows each request as a coroutine: what it waits for, and for how long", async (t) => {
+  const silent = await rawEndpoint(t);
+  const { addresses, admin } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${silent.address}"], limits: { requests: 2, connections: 1 } } }`,
+  );
+  const clients = [];
+  for (let i = 0; i < 3; i++) {
+    const client = await rawClient(t, addresses.outbound.port);
+    client.send(GET);
+    clients.push(client);
+    // Each is in its place before the next one comes.
+    while (JSON.parse(await admin("/requests")).length < i + 1);
+  }
+  await (await silent.accepted(0)).until(/\r\n\r\n$/);
+  const requests = JSON.parse(await admin("/requests"));
+  t.match(requests, [
+    { state: "suspended", on: "response", request: "GET orders/path", endpoint: silent.address, attempts: 1 },
+    { state: "suspended", on: "connection" },
+    { state: "suspended", on: "queue", attempts: 0 },
+  ]);
+  t.notMatch(JSON.stringify(requests), /secret/, "the query is not shown");
+  for (const { socket } of clients) socket.destroy();
+});
+
+test("the log level changes on the spot, the access log stays, and both end up whole on standard output", async (t) => {
+  const endpoint = await rawEndpoint(t, answering(textAnswer("ok")));
+  const sidecar = await startSidecar(t, {
+    upstreams: { orders: { endpoints: [endpoint.address] } },
+    shutdown: { grace: "1s" },
+  });
+  t.equal((await sidecar.admin.ask("/log-level?level=loud", "POST")).status, 400);
+  t.equal((await sidecar.admin.ask("/log-level?level=silent", "POST")).text, "silent\n");
+  const client = await rawClient(t, sidecar.addresses.outbound.port);
+  const requests = 500;
+  for (let i = 0; i < requests; i++) {
+    client.send(GET);
+    await client.until(/ok$/);
+    client.take();
+  }
+  client.socket.destroy();
+  t.equal(await sidecar.end(), 0);
+  const lines = sidecar.records.filter(({ msg }) => msg === "request");
+  t.equal(lines.length, requests, "no line is lost when the process ends");
+  t.match(lines[0], {
+    level: "info",
+    direction: "outbound",
+    method: "GET",
+    path: "/path",
+    status: 200,
+    upstream: "orders",
+    endpoint: endpoint.address,
+    attempts: 1,
+    responseBytes: 2,
+  });
+  t.ok(
+    Number(lines[1]!["upstreamMs"]) > 0 && Number(lines[1]!["proxyMs"]) >= 0,
+    "time upstream apart from time in the proxy",
+  );
+  t.notOk(
+    sidecar.records.some(({ msg }) => msg === "drained"),
+    "the log itself was silent",
+  );
+});

@@ -1,0 +1,161 @@
+import { test } from "tap";
+import type { Random } from "../../core/index.ts";
+import { chooseDestination, hostOf, type RouteMatch, type RouteOptions } from "../../proxy/route.ts";
+import { type ExchangeSettings, exchangeOf } from "../support/exchange.ts";
+import { seededRandom } from "../support/seeded-random.ts";
+
+const FIRST: Random = { next: () => 0 };
+
+function routeTo(upstream: string, match: RouteMatch): RouteOptions {
+  return { name: `route-to-${upstream}`, match, to: [{ upstream, weight: 1 }] };
+}
+
+/** The upstream that a request is led to. */
+function upstreamFor(routes: readonly RouteOptions[], request: ExchangeSettings): string {
+  return chooseDestination(routes, exchangeOf(request), FIRST).upstream;
+}
+
+test("the first route that matches wins, in the order in which they were written", async (t) => {
+  const routes = [
+    routeTo("v2", { host: "orders", pathPrefix: "/v2" }),
+    routeTo("any-v2", { pathPrefix: "/v2" }),
+    routeTo("orders-rest", { host: "orders" }),
+  ];
+  const decisions: [string, string, string][] = [
+    ["orders", "/v2/items", "v2"],
+    ["search", "/v2/items", "any-v2"],
+    ["orders", "/v1", "orders-rest"],
+  ];
+  for (const [authority, target, expected] of decisions)
+    t.equal(upstreamFor(routes, { authority, target }), expected, `${authority}${target}`);
+  t.equal(
+    upstreamFor(routes.toReversed(), { authority: "orders", target: "/v2/items" }),
+    "orders-rest",
+    "a route that stands above takes it all",
+  );
+  t.same(chooseDestination(routes, exchangeOf({ authority: "orders" }), FIRST), {
+    upstream: "orders-rest",
+    route: "route-to-orders-rest",
+  });
+});
+
+test("without a matching route the host names the upstream, and no route is named", async (t) => {
+  const routes = [routeTo("v2", { pathPrefix: "/v2" })];
+  t.same(chooseDestination(routes, exchangeOf({ authority: "Search:8080" }), FIRST), {
+    upstream: "search",
+    route: "",
+  });
+  t.same(chooseDestination([], exchangeOf({ authority: "" }), FIRST), { upstream: "", route: "" });
+});
+
+test("a port that stands for one upstream leads there, whatever the host and the routes say", async (t) => {
+  const routes = [routeTo("elsewhere", {})];
+  const exchange = exchangeOf({ authority: "orders", boundUpstream: "search" });
+  t.same(chooseDestination(routes, exchange, FIRST), { upstream: "search", route: "" });
+});
+
+test("a host is compared without its port and without regard to case", async (t) => {
+  const hosts: [string, string][] = [
+    ["orders", "orders"],
+    ["ORDERS:80", "orders"],
+    ["orders.shop.local:8080", "orders.shop.local"],
+    ["10.0.0.1:80", "10.0.0.1"],
+    ["[::1]:8080", "[::1]"],
+    ["[FE80::1]", "[fe80::1]"],
+    ["", ""],
+  ];
+  for (const [authority, host] of hosts) t.equal(hostOf(authority), host, authority);
+  const routes = [routeTo("matched", { host: "Orders" })];
+  for (const authority of ["orders", "ORDERS", "oRders:8080"])
+    t.equal(upstreamFor(routes, { authority }), "matched", authority);
+  for (const authority of ["orders.local", "my-orders", "order"])
+    t.not(upstreamFor(routes, { authority }), "matched", authority);
+});
+
+test("a path prefix ends at a slash, and the query does not belong to the path", async (t) => {
+  const cases: [string, string, boolean][] = [
+    ["/v2", "/v2", true],
+    ["/v2", "/v2/", true],
+    ["/v2", "/v2/items", true],
+    ["/v2", "/v2?x=1", true],
+    ["/v2", "/v20", false],
+    ["/v2", "/v", false],
+    ["/v2", "/V2", false],
+    ["/v2", "/x/v2", false],
+    ["/v2", "/?p=/v2", false],
+    ["/v2/", "/v2/items", true],
+    ["/v2/", "/v2", false],
+    ["/", "/anything", true],
+    ["/", "*", false],
+  ];
+  for (const [pathPrefix, target, expected] of cases)
+    t.equal(
+      upstreamFor([routeTo("matched", { pathPrefix })], { target }) === "matched",
+      expected,
+      `${pathPrefix} and ${target}`,
+    );
+});
+
+test("a path matches as a whole", async (t) => {
+  for (const [target, expected] of [
+    ["/health", true],
+    ["/health?verbose", true],
+    ["/health/", false],
+    ["/health/live", false],
+  ] as const)
+    t.equal(
+      upstreamFor([routeTo("matched", { path: "/health" })], { target }) === "matched",
+      expected,
+      target,
+    );
+});
+
+test("methods and headers must match, the headers' names in any case and their values exactly", async (t) => {
+  const routes = [
+    routeTo("matched", { methods: ["POST", "PUT"], headers: { "x-canary": "1", "x-tenant": "a" } }),
+  ];
+  const headers = ["X-Canary", "1", "X-TENANT", "a"];
+  const cases: [string, ExchangeSettings, boolean][] = [
+    ["all of it", { method: "PUT", headers }, true],
+    ["another method", { method: "GET", headers }, false],
+    ["a method in lower case", { method: "post", headers }, false],
+    ["a header is missing", { method: "PUT", headers: ["x-canary", "1"] }, false],
+    ["a header has another value", { method: "PUT", headers: ["x-canary", "10", "x-tenant", "a"] }, false],
+    ["a value has another case", { method: "PUT", headers: ["x-canary", "1", "x-tenant", "A"] }, false],
+  ];
+  for (const [why, request, expected] of cases)
+    t.equal(upstreamFor(routes, request) === "matched", expected, why);
+});
+
+test("an empty match takes every request", async (t) => {
+  t.equal(upstreamFor([routeTo("all", {})], { method: "OPTIONS", target: "*", authority: "" }), "all");
+});
+
+test("weights divide a route's requests, and a weight of 0 gets none", async (t) => {
+  const route: RouteOptions = {
+    name: "canary",
+    match: {},
+    to: [
+      { upstream: "off", weight: 0 },
+      { upstream: "new", weight: 10 },
+      { upstream: "old", weight: 90 },
+      { upstream: "also-off", weight: 0 },
+    ],
+  };
+  const random = seededRandom(12);
+  const counts: Record<string, number> = {};
+  for (let i = 0; i < 20_000; i++) {
+    const { upstream } = chooseDestination([route], exchangeOf(), random);
+    counts[upstream] = (counts[upstream] ?? 0) + 1;
+  }
+  t.same(Object.keys(counts).sort(), ["new", "old"]);
+  // 2,000 are expected; 200 are almost five standard deviations.
+  t.ok(Math.abs(counts["new"]! - 2000) < 200, `${counts["new"]} of 20,000 for 10 %`);
+  for (const [chance, expected] of [
+    [0, "new"],
+    [0.0999, "new"],
+    [0.1, "old"],
+    [1 - 2 ** -53, "old"],
+  ] as const)
+    t.equal(chooseDestination([route], exchangeOf(), { next: () => chance }).upstream, expected, `${chance}`);
+});
