@@ -7,6 +7,11 @@
  */
 /** How long an old observation keeps 1/e of its say. */
 const DECAY_MS = 10_000;
+/**
+ * The same while nothing is under way there: silence of an endpoint that is not asked is no sign against it. With the
+ * long decay, one slow first answer keeps a replica that came back out of use for half a minute.
+ */
+const IDLE_DECAY_MS = 1_000;
 /** What a failure is taken to have lasted, at least. */
 const FAILURE_PENALTY_MS = 1_000;
 
@@ -28,8 +33,14 @@ export class PeakEwma {
   }
 
   /** The estimate now: it sinks while nothing is heard, so that an endpoint in disgrace is tried again. */
-  estimateMs(nowMs: number): number {
+  estimateMs(nowMs: number, idle = false): number {
     if (this.#costMs === 0) return 0;
-    return this.#costMs * Math.exp(-Math.max(0, nowMs - this.#stampMs) / DECAY_MS);
+    return this.#costMs * Math.exp(-Math.max(0, nowMs - this.#stampMs) / (idle ? IDLE_DECAY_MS : DECAY_MS));
+  }
+
+  /** An idle endpoint is asked again: what it was forgiven meanwhile stays forgiven. */
+  endIdle(nowMs: number): void {
+    this.#costMs = this.estimateMs(nowMs, true);
+    this.#stampMs = Math.max(this.#stampMs, nowMs);
   }
 }

@@ -22,7 +22,7 @@ export function peakEwmaBalancer(random: Random): Balancer {
 }
 
 function cost(candidate: Candidate, nowMs: number): number {
-  const latencyMs = candidate.latency.estimateMs(nowMs);
+  const latencyMs = candidate.latency.estimateMs(nowMs, candidate.inFlight === 0);
   if (latencyMs === 0 && candidate.inFlight > 0) return UNKNOWN_BUSY_COST + candidate.inFlight;
   return latencyMs * (candidate.inFlight / candidate.weight + 1);
 }

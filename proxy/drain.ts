@@ -18,6 +18,8 @@ export interface DrainParts {
 const UNUSED_CONNECTIONS_MS = 5_000;
 /** The app is taken to be done when it has called nobody for so long. */
 const QUIET_MS = 500;
+/** How long callers are given to hear from the registry that this instance leaves, before its port closes. */
+const HEARD_MS = 500;
 
 /** Resolves when everything has finished, or when the grace is over. */
 export async function drain(parts: DrainParts): Promise<void> {
@@ -33,11 +35,10 @@ export async function drain(parts: DrainParts): Promise<void> {
   const within = (work: Promise<unknown>) => Promise.race([work, grace]);
   log.info({ graceMs }, "draining");
 
+  for (const listener of parts.inbound) listener.beginDrain();
   await within(parts.deregister());
-  for (const listener of parts.inbound) {
-    listener.beginDrain();
-    listener.stopAccepting();
-  }
+  if (parts.inbound.length > 0) await within(pause(clock, Math.min(HEARD_MS, graceMs / 10)));
+  for (const listener of parts.inbound) listener.stopAccepting();
   const unused = clock.schedule(Math.min(UNUSED_CONNECTIONS_MS, graceMs / 2), () => {
     for (const listener of parts.inbound) listener.closeIdle();
   });

@@ -236,6 +236,7 @@ function registrationOf(service: ServiceConfig, inbound: ListenAddress) {
     check: {
       http: check.httpPath === undefined ? undefined : `http://${reachable}:${inbound.port}${check.httpPath}`,
       tcp: `${service.address}:${service.port}`,
+      sidecar: check.httpPath === undefined ? `${reachable}:${inbound.port}` : undefined,
       intervalMs: check.intervalMs,
       timeoutMs: check.timeoutMs,
       deregisterAfterMs: check.deregisterAfterMs,

@@ -34,6 +34,8 @@ export interface ServiceRegistration {
     readonly http: string | undefined;
     /** `host:port` for the TCP connect. */
     readonly tcp: string;
+    /** `host:port` of the sidecar, for a TCP connect beside the check of the app; undefined when that goes through it. */
+    readonly sidecar: string | undefined;
     readonly intervalMs: number;
     readonly timeoutMs: number;
     readonly deregisterAfterMs: number;
@@ -92,6 +94,12 @@ export class ConsulAgent {
   /** @throws Error */
   async register(service: ServiceRegistration): Promise<void> {
     const { check } = service;
+    const often = {
+      interval: `${Math.round(check.intervalMs)}ms`,
+      timeout: `${Math.round(check.timeoutMs)}ms`,
+      deregistercriticalserviceafter: `${Math.round(check.deregisterAfterMs / 1000)}s`,
+    };
+    const app = check.http === undefined ? { tcp: check.tcp } : { http: check.http };
     await this.#client.agent.service.register({
       id: service.id,
       name: service.name,
@@ -99,13 +107,10 @@ export class ConsulAgent {
       port: service.port,
       tags: [...service.tags],
       meta: { ...service.meta },
-      check: {
-        name: `${service.name} through its sidecar`,
-        ...(check.http === undefined ? { tcp: check.tcp } : { http: check.http }),
-        interval: `${Math.round(check.intervalMs)}ms`,
-        timeout: `${Math.round(check.timeoutMs)}ms`,
-        deregistercriticalserviceafter: `${Math.round(check.deregisterAfterMs / 1000)}s`,
-      },
+      checks: [
+        { name: service.name, ...app, ...often },
+        ...(check.sidecar === undefined ? [] : [{ name: "its sidecar", tcp: check.sidecar, ...often }]),
+      ],
       timeout: CALL_MS,
     } as never);
   }

@@ -28,8 +28,13 @@ export function readHealthEntries(body: unknown, service: string): HealthReading
       continue;
     }
     const endpoint = readEndpoint(entry, health, service);
-    if (endpoint === undefined) unusable++;
-    else if (endpoint.weight > 0) endpoints.set(endpointKey(endpoint), endpoint);
+    if (endpoint === undefined) {
+      unusable++;
+      continue;
+    }
+    // Two registrations may name one address, as when an instance came back under another id: the heavier counts.
+    const key = endpointKey(endpoint);
+    if (endpoint.weight > (endpoints.get(key)?.weight ?? 0)) endpoints.set(key, endpoint);
   }
   // Sorted, so that the same set compares equal in whatever order the registry lists it.
   const sorted = [...endpoints.values()].sort((a, b) => (endpointKey(a) < endpointKey(b) ? -1 : 1));

@@ -8,7 +8,8 @@
  * change, and changes that come together are gathered.
  *
  * An empty list is not believed at once when there was something before. It is what a registry says that has
- * just lost its memory, and that is far more common than a service whose last instance is taken away.
+ * just lost its memory, and that is far more common than a service whose last instance is taken away. It must last,
+ * and a registry that goes away meanwhile has confirmed nothing.
  */
 import {
   type Clock,
@@ -35,7 +36,7 @@ export interface WatchParts {
 /** Changes within this time are applied as one. */
 const GATHER_MS = 75;
 /** How long an empty answer must last before it replaces a list that was not empty. */
-export const EMPTY_BELIEVED_AFTER_MS = 60_000;
+const EMPTY_BELIEVED_AFTER_MS = 60_000;
 const BACKOFF = { baseMs: 200, maxMs: 5_000 };
 const BURST = 5;
 const QUERIES_PER_SECOND = 2;
@@ -51,8 +52,8 @@ export class ConsulSource implements Source {
   /** The list that waits to be applied. */
   #next: readonly Endpoint[] | undefined;
   #gathering: Timer | undefined;
-  #emptySinceMs: number | undefined;
-  #believeEmpty: Timer | undefined;
+  /** While an empty list is not believed: when it will be. */
+  #doubt: Timer | undefined;
 
   constructor(service: string, parts: WatchParts) {
     this.name = `consul:${service}`;
@@ -68,7 +69,7 @@ export class ConsulSource implements Source {
   stop(): void {
     this.#stopped.abort();
     this.#gathering?.cancel();
-    this.#believeEmpty?.cancel();
+    this.#endDoubt();
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
@@ -94,6 +95,7 @@ export class ConsulSource implements Source {
         if (signal.aborted) return;
         // An index says nothing to an agent that may have lost its memory meanwhile.
         index = 0;
+        this.#endDoubt();
         failures++;
         const kept = this.#current.length;
         if (failures === 1)
@@ -109,20 +111,17 @@ export class ConsulSource implements Source {
   #offer(endpoints: readonly Endpoint[]): void {
     const { clock, log } = this.#parts;
     if (endpoints.length === 0 && this.#current.length > 0) {
-      const nowMs = clock.now();
-      if (this.#emptySinceMs === undefined) {
-        this.#emptySinceMs = nowMs;
-        log.warn(
-          { source: this.name, kept: this.#current.length },
-          "the registry lists nothing; endpoints are kept",
-        );
-        this.#believeEmpty = clock.schedule(EMPTY_BELIEVED_AFTER_MS, () => this.#apply([]));
-      }
       this.#next = undefined;
+      if (this.#doubt !== undefined) return;
+      const kept = this.#current.length;
+      log.warn({ source: this.name, kept }, "the registry lists nothing; endpoints are kept");
+      this.#doubt = clock.schedule(EMPTY_BELIEVED_AFTER_MS, () => {
+        this.#doubt = undefined;
+        this.#apply([]);
+      });
       return;
     }
-    this.#emptySinceMs = undefined;
-    this.#believeEmpty?.cancel();
+    this.#endDoubt();
     if (!this.#started) {
       this.#apply(endpoints);
       return;
@@ -132,6 +131,11 @@ export class ConsulSource implements Source {
       this.#gathering = undefined;
       if (this.#next !== undefined) this.#apply(this.#next);
     });
+  }
+
+  #endDoubt(): void {
+    this.#doubt?.cancel();
+    this.#doubt = undefined;
   }
 
   #apply(endpoints: readonly Endpoint[]): void {

@@ -15,6 +15,7 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
     wrap(next: Handler): Handler {
       return async (exchange) => {
         const startedAtMs = clock.now();
+        if (endpoint.inFlight === 0) endpoint.latency.endIdle(startedAtMs);
         endpoint.inFlight++;
         try {
           const response = await next(exchange);

@@ -375,3 +375,20 @@ test("two choices at 90 % load: the mean time is the supermarket model's 2.6141,
   const one = meanTimeInFarm("random", 200, 0.9, 300_000);
   t.ok(one > 7 && one < 13, `${one}`);
 });
+
+test("a replica with one slow first answer is in use again within seconds", async (t) => {
+  const random = seededRandom(20);
+  const balancer = createBalancer("peakEwma", random);
+  const endpoints = [0, 1, 2].map(() => ({ weight: 1, inFlight: 0, latency: new PeakEwma() }));
+  for (const { latency } of endpoints) latency.observe(1, false, 0);
+  // It came back cold: its first answer took 60 ms, all others take 1 ms.
+  endpoints[0]!.latency.observe(60, false, 0);
+  const served = [0, 0, 0];
+  for (let nowMs = 5; nowMs <= 20_000; nowMs += 5) {
+    const chosen = balancer.pick(endpoints, nowMs)!;
+    chosen.latency.endIdle(nowMs);
+    chosen.latency.observe(1, false, nowMs + 1);
+    if (nowMs > 10_000) served[endpoints.indexOf(chosen)]!++;
+  }
+  t.ok(served[0]! >= 200, `it had ${served[0]} of 2000 requests after 10 s`);
+});
