@@ -5,14 +5,15 @@
  * a proxy that waits for its log stops the traffic. Lines still in memory are flushed when the process ends.
  */
 import { once } from "node:events";
-import { destination, type Logger, pino, stdTimeFunctions } from "pino";
+import { destination, type Logger, pino } from "pino";
 import type { Log } from "../core/index.ts";
 import type { AccessLogWriter } from "./access-log.layer.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-const BUFFER_BYTES = 4096;
+/** Written out in one system call. sonic-boom takes less than 16 KiB. */
+const BUFFER_BYTES = 16_000;
 const MAX_UNWRITTEN_BYTES = 1024 * 1024;
 const FLUSH_EVERY_MS = 1000;
 
@@ -40,7 +41,7 @@ export function processLog(level: LogLevel): ProcessLog {
   out.on("error", () => dropped++);
   const settings = {
     base: null,
-    timestamp: stdTimeFunctions.isoTime,
+    timestamp: isoTimestamp(),
     formatters: { level: (label: string) => ({ level: label }) },
   };
   const log: Logger = pino({ ...settings, level }, out);
@@ -61,5 +62,19 @@ export function processLog(level: LogLevel): ProcessLog {
       out.flush();
       await drained.catch(() => out.flushSync());
     },
+  };
+}
+
+/** ISO 8601 in UTC, made once for all records of a millisecond: a busy proxy writes twenty of them. */
+function isoTimestamp(): () => string {
+  let madeForMs = 0;
+  let made = "";
+  return () => {
+    const nowMs = Date.now();
+    if (nowMs !== madeForMs) {
+      madeForMs = nowMs;
+      made = `,"time":"${new Date(nowMs).toISOString()}"`;
+    }
+    return made;
   };
 }
