@@ -21,7 +21,10 @@ export interface Balancer {
   pick<C extends Candidate>(candidates: readonly C[], nowMs: number): C | undefined;
 }
 
-export type BalancingAlgorithm = "roundRobin" | "leastRequest" | "peakEwma" | "random";
+/** The algorithms by the names that the configuration has for them, the default first. */
+export const BALANCING_ALGORITHMS = ["peakEwma", "leastRequest", "roundRobin", "random"] as const;
+
+export type BalancingAlgorithm = (typeof BALANCING_ALGORITHMS)[number];
 
 export interface BalancingOptions {
   readonly algorithm: BalancingAlgorithm;

@@ -33,8 +33,11 @@ export async function run({ options }: Arguments): Promise<number> {
 }
 
 function endOnSignals(sidecar: Sidecar, log: ProcessLog): void {
+  let asked = false;
+  // Only a second signal is impatience: a drain may have been asked for on the admin port before, as by a preStop hook.
   const onSignal = (signal: NodeJS.Signals) => {
-    if (sidecar.phase === "ready") {
+    if (!asked) {
+      asked = true;
       log.log.info({ signal }, "asked to end");
       void sidecar.drain();
     } else {

@@ -16,6 +16,7 @@ type IsSet = (path: Path) => boolean;
 export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
   return [
     ...sourceFaults(config),
+    ...loopFaults(config),
     ...routeFaults(config),
     ...portFaults(config, isSet),
     ...timeoutFaults(config, isSet),
@@ -45,6 +46,22 @@ function sourceFaults(config: Config): Complaint[] {
         });
     }
   }
+  return faults;
+}
+
+/** An upstream that is heddle's own way out: each request would come back until its deadline. */
+function loopFaults(config: Config): Complaint[] {
+  const faults: Complaint[] = [];
+  const own = new Set([config.outbound.listener.listen.port]);
+  for (const { localPort } of Object.values(config.upstreams))
+    if (localPort !== undefined) own.add(localPort);
+  for (const [name, { endpoints }] of Object.entries(config.upstreams))
+    for (const [i, { address, port }] of (endpoints ?? []).entries())
+      if (port !== 0 && own.has(port) && /^(?:127\.|::1$|localhost$)/.test(address))
+        faults.push({
+          path: ["upstreams", name, "endpoints", i],
+          message: `expected the address of a peer, got ${address}:${port}, where heddle itself listens`,
+        });
   return faults;
 }
 

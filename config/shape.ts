@@ -6,6 +6,8 @@
  * the compiler where the parts are put together (proxy/sidecar.ts).
  */
 import * as v from "valibot";
+import { BALANCING_ALGORITHMS } from "../balancing/index.ts";
+import { LOG_LEVELS } from "../telemetry/index.ts";
 import { mappingOf, section } from "./mapping.ts";
 import { address, duration, host, percent, size, text, wholeNumber } from "./units.ts";
 
@@ -106,13 +108,10 @@ const breakerWith = (enabled: boolean) =>
     ),
   );
 
-const ALGORITHM = "one of peakEwma, leastRequest, roundRobin, random";
+const ALGORITHM = `one of ${BALANCING_ALGORITHMS.join(", ")}`;
 const balancing = withDefaults(
   section({
-    algorithm: v.optional(
-      v.picklist(["peakEwma", "leastRequest", "roundRobin", "random"], ALGORITHM),
-      "peakEwma",
-    ),
+    algorithm: v.optional(v.picklist(BALANCING_ALGORITHMS, ALGORITHM), BALANCING_ALGORITHMS[0]),
   }),
 );
 
@@ -265,7 +264,8 @@ const consul = v.pipe(
     ),
     token: v.optional(v.string("a token")),
     datacenter: v.optional(text("a datacenter's name")),
-    wait: v.optional(duration(1000), "60s"),
+    // Consul itself answers after ten minutes at the latest.
+    wait: v.optional(duration(1000, 600_000), "60s"),
     register: v.optional(v.picklist(["self", "none"], "self or none"), "self"),
   }),
   v.transform(({ wait, token, ...rest }) => ({
@@ -319,7 +319,7 @@ const route = section({
   ),
 });
 
-const LOG_LEVEL = "one of debug, info, warn, error, silent";
+const LOG_LEVEL = `one of ${LOG_LEVELS.join(", ")}`;
 
 /** The whole file. The input type is what a user writes, the output type what the program believes. */
 export const shape = section({
@@ -333,7 +333,7 @@ export const shape = section({
   telemetry: withDefaults(
     section({
       accessLog: v.optional(flag, true),
-      logLevel: v.optional(v.picklist(["debug", "info", "warn", "error", "silent"], LOG_LEVEL), "info"),
+      logLevel: v.optional(v.picklist(LOG_LEVELS, LOG_LEVEL), "info"),
     }),
   ),
   shutdown: withDefaults(
@@ -346,4 +346,3 @@ export const shape = section({
 });
 
 export type Config = v.InferOutput<typeof shape>;
-export type ServiceConfig = NonNullable<Config["service"]>;

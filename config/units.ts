@@ -12,14 +12,14 @@ const DURATION_MS = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
 const LONGEST_MS = 24 * DURATION_MS.h;
 
 /** A duration with its unit; the output is in milliseconds. */
-export function duration(minimumMs = 1) {
+export function duration(minimumMs = 1, longestMs = LONGEST_MS) {
   const examples = [250, 2000, 60_000, 600_000].filter((ms) => ms >= minimumMs).slice(0, 3);
-  const range = `from ${durationText(minimumMs)} to ${durationText(LONGEST_MS)}`;
+  const range = `from ${durationText(minimumMs)} to ${durationText(longestMs)}`;
   const expected = `a duration ${range}, such as ${either(examples.map(durationText))}`;
   return v.pipe(
     v.string(expected),
     v.regex(DURATION, expected),
-    v.check((text) => durationMs(text) >= minimumMs && durationMs(text) <= LONGEST_MS, expected),
+    v.check((text) => durationMs(text) >= minimumMs && durationMs(text) <= longestMs, expected),
     v.transform(durationMs),
   );
 }

@@ -189,6 +189,11 @@ export class Body {
     this.#keepLimitBytes = limitBytes;
   }
 
+  /** It will not be sent again; what was remembered is let go of. */
+  forget(): void {
+    this.#kept = undefined;
+  }
+
   /** Nobody has consumed a byte of it, or everything consumed is still remembered. */
   get rewindable(): boolean {
     return !this.failed && (!this.#touched || this.#kept !== undefined);

@@ -67,6 +67,7 @@ const TABLE = {
   ],
   response_timeout: [504, "upstream", "never", "the endpoint stopped in the middle of its answer"],
   deadline_exceeded: [504, "local", "never", "the request was not answered within timeouts.request"],
+  shutting_down: [503, "local", "never", "heddle ended before the answer was complete; never sent"],
   internal_error: [500, "local", "never", "a fault inside heddle or one of its layers"],
 } as const satisfies Record<string, readonly [number, Origin, Resend, string]>;
 

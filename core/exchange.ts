@@ -77,6 +77,8 @@ export class Exchange {
   fault: ProxyError | undefined;
   readonly arrivedAtMs: number;
   onInterim: OnInterim | undefined = undefined;
+  /** The caller has been told to go on with its body (100 Continue). */
+  continued = false;
 
   /** The upstream that the listener itself stands for (`localPort`), before routing. */
   readonly boundUpstream: string | undefined;
@@ -102,7 +104,7 @@ export class Exchange {
   causeMessage = "";
   responseBytes = 0;
 
-  /** Its place among the requests in flight; see proxy/live-list.ts. */
+  /** Its place among the requests in flight; see proxy/downstream/live-list.ts. */
   listPlace = -1;
   state: ExchangeState = "new";
   suspendedOn: Wait | "" = "";

@@ -68,8 +68,8 @@ export function requestHead(exchange: Exchange, upstreamName: string): string {
   if (body !== undefined) {
     lines +=
       body.length === undefined ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${body.length}\r\n`;
-    // Only a first attempt waits: later the caller has been told to go on already.
-    if (exchange.expectsContinue && exchange.attempts <= 1) lines += "Expect: 100-continue\r\n";
+    // Until the caller has been told to go on, an endpoint must be asked to say so: nobody else will.
+    if (exchange.expectsContinue && !exchange.continued) lines += "Expect: 100-continue\r\n";
   } else if (ANTICIPATES_BODY.test(exchange.method)) {
     // RFC 9110, 8.6: without it some servers answer 411.
     lines += "Content-Length: 0\r\n";

@@ -34,10 +34,14 @@ export function rescue(log: Log): Layer {
 /** The answer for an error, and the exchange blamed for it. */
 export function errorResponse(exchange: Exchange, error: ProxyError): ProxyResponse {
   exchange.blame(error);
+  // Peers and strangers are not told what stands behind the inbound port, and nobody what a layer threw.
+  const open =
+    error.kind.origin === "downstream" ||
+    (exchange.direction === "outbound" && error.code !== "internal_error");
   const said = {
     error: error.code,
     ...(error.detail === undefined ? {} : { detail: error.detail }),
-    message: error.message,
+    message: open ? error.message : error.kind.meaning,
     requestId: exchange.requestId,
   };
   return {

@@ -6,13 +6,13 @@ import type { Exchange, Random } from "../core/index.ts";
 import { headerValue } from "../core/index.ts";
 
 export interface RouteMatch {
-  readonly host?: string;
+  readonly host?: string | undefined;
   /** A prefix that ends at a `/` boundary: /v2 matches /v2 and /v2/x, not /v20. */
-  readonly pathPrefix?: string;
-  readonly path?: string;
-  readonly methods?: readonly string[];
+  readonly pathPrefix?: string | undefined;
+  readonly path?: string | undefined;
+  readonly methods?: readonly string[] | undefined;
   /** Names in lower case; values are compared exactly. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface RouteOptions {

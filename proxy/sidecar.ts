@@ -6,9 +6,16 @@
  * while it finishes.
  */
 import { hostname } from "node:os";
-import type { Config, ServiceConfig } from "../config/index.ts";
+import type { Config } from "../config/index.ts";
 import type { Handler } from "../core/index.ts";
-import { ConsulAgent, ConsulSource, Registration, type Source, staticSource } from "../discovery/index.ts";
+import {
+  ConsulAgent,
+  ConsulSource,
+  Registration,
+  type Source,
+  serviceRegistration,
+  staticSource,
+} from "../discovery/index.ts";
 import { Metrics, type ProcessLog } from "../telemetry/index.ts";
 import { AdminServer } from "./admin/index.ts";
 import { type ListenAddress, Listener, type ListenerOptions } from "./downstream/index.ts";
@@ -29,6 +36,9 @@ export interface SidecarAddresses {
 
 /** Where a sidecar is in its life. */
 export type Phase = "starting" | "ready" | "draining" | "stopped";
+
+/** How long a start waits for the first word of discovery. */
+const FIRST_ENDPOINTS_MS = 2_000;
 
 export class Sidecar {
   readonly config: Config;
@@ -117,15 +127,30 @@ export class Sidecar {
       for (const [name, listener] of this.#local) localPorts[name] = await listener.start();
       const inbound = await this.#inbound?.start();
       const admin = await this.#admin.start(this.config.admin.listen);
-      for (const { source, upstream } of this.#sources)
-        source.start((endpoints) => upstream.update(endpoints));
-      if (inbound !== undefined) this.#register(inbound);
-      this.#phase = "ready";
+      await this.#firstEndpoints();
+      if (inbound !== undefined && this.#phase === "starting") this.#register(inbound);
+      if (this.#phase === "starting") this.#phase = "ready";
       return { outbound, inbound, admin, localPorts };
     } catch (thrown) {
       await this.destroy();
       throw thrown;
     }
+  }
+
+  /** Follows all sources. Resolves when each has spoken, or soon: a registry that is away must not stop a start. */
+  async #firstEndpoints(): Promise<void> {
+    const spoken = this.#sources.map(({ source, upstream }) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      source.start((endpoints) => {
+        upstream.update(endpoints);
+        resolve();
+      });
+      return promise;
+    });
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const timer = systemClock.schedule(FIRST_ENDPOINTS_MS, resolve);
+    await Promise.race([Promise.all(spoken), over]);
+    timer.cancel();
   }
 
   /** Ends in good order, within `shutdown.grace`; called again, it returns the same promise. */
@@ -137,6 +162,7 @@ export class Sidecar {
   /** Ends at once. */
   async destroy(): Promise<void> {
     this.#phase = "stopped";
+    this.#registration?.abandon();
     for (const { source } of this.#sources) source.stop();
     for (const listener of this.listeners) listener.destroy();
     for (const upstream of this.#upstreams.values()) upstream.stop();
@@ -200,7 +226,7 @@ export class Sidecar {
     const { service, discovery } = this.config;
     if (this.#agent === undefined || service === undefined || discovery.consul?.register !== "self") return;
     const { clock, random, log } = this.stackParts;
-    this.#registration = new Registration(registrationOf(service, inbound), {
+    this.#registration = new Registration(serviceRegistration(service, inbound, hostname()), {
       agent: this.#agent,
       clock,
       random,
@@ -217,47 +243,7 @@ export class Sidecar {
   }
 }
 
-/**
- * Peers are sent to the inbound port, not to the app: what the sidecar does for the app it does for calls that
- * pass through it. The check goes the same way if it is HTTP; a TCP check asks the app itself, as the sidecar
- * would always accept.
- */
-function registrationOf(service: ServiceConfig, inbound: ListenAddress) {
-  const wildcard = inbound.host === "0.0.0.0" || inbound.host === "::";
-  const reachable = wildcard ? "127.0.0.1" : inbound.host;
-  const { check } = service;
-  return {
-    id: service.id ?? `${service.name}-${hostname()}-${inbound.port}`,
-    name: service.name,
-    address: service.advertise ?? (wildcard ? "" : inbound.host),
-    port: inbound.port,
-    tags: service.tags,
-    meta: service.meta,
-    check: {
-      http: check.httpPath === undefined ? undefined : `http://${reachable}:${inbound.port}${check.httpPath}`,
-      tcp: `${service.address}:${service.port}`,
-      sidecar: check.httpPath === undefined ? `${reachable}:${inbound.port}` : undefined,
-      intervalMs: check.intervalMs,
-      timeoutMs: check.timeoutMs,
-      deregisterAfterMs: check.deregisterAfterMs,
-    },
-  };
-}
-
 /** A route without a name is called by its place. */
 function namedRoutes(config: Config): RouteOptions[] {
-  return config.routes.map(({ name, match, to }, i) => {
-    const { host, path, pathPrefix, methods, headers } = match as RouteOptions["match"];
-    return {
-      name: name ?? `routes[${i}]`,
-      to,
-      match: {
-        ...(host === undefined ? {} : { host }),
-        ...(path === undefined ? {} : { path }),
-        ...(pathPrefix === undefined ? {} : { pathPrefix }),
-        ...(methods === undefined ? {} : { methods }),
-        ...(headers === undefined ? {} : { headers }),
-      },
-    };
-  });
+  return config.routes.map((route, i) => ({ ...route, name: route.name ?? `routes[${i}]` }));
 }

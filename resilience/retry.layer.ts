@@ -58,6 +58,7 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
             failure = asProxyError(thrown);
           }
           if (!isRetryable(options, failure) || !grants(exchange, attempt, failure)) {
+            exchange.body?.forget();
             if (response !== undefined) return response;
             throw failure;
           }

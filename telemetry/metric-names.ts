@@ -32,7 +32,7 @@ export const METRICS = {
   heddle_attempts_total: {
     type: "counter",
     labels: ["upstream", "outcome"],
-    help: "Attempts by how they ended: success, failed_status, or an error code",
+    help: "Attempts by how they ended: success, failed_status, broken_answer, abandoned, or an error code",
   },
   heddle_retries_refused_total: {
     type: "counter",

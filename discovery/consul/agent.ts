@@ -100,24 +100,26 @@ export class ConsulAgent {
       deregistercriticalserviceafter: `${Math.round(check.deregisterAfterMs / 1000)}s`,
     };
     const app = check.http === undefined ? { tcp: check.tcp } : { http: check.http };
-    await this.#client.agent.service.register({
-      id: service.id,
-      name: service.name,
-      ...(service.address === "" ? {} : { address: service.address }),
-      port: service.port,
-      tags: [...service.tags],
-      meta: { ...service.meta },
-      checks: [
-        { name: service.name, ...app, ...often },
-        ...(check.sidecar === undefined ? [] : [{ name: "its sidecar", tcp: check.sidecar, ...often }]),
-      ],
-      timeout: CALL_MS,
-    } as never);
+    await plainly(
+      this.#client.agent.service.register({
+        id: service.id,
+        name: service.name,
+        ...(service.address === "" ? {} : { address: service.address }),
+        port: service.port,
+        tags: [...service.tags],
+        meta: { ...service.meta },
+        checks: [
+          { name: service.name, ...app, ...often },
+          ...(check.sidecar === undefined ? [] : [{ name: "its sidecar", tcp: check.sidecar, ...often }]),
+        ],
+        timeout: CALL_MS,
+      } as never),
+    );
   }
 
   /** @throws Error */
   async deregister(id: string): Promise<void> {
-    await this.#client.agent.service.deregister({ id, timeout: CALL_MS } as never);
+    await plainly(this.#client.agent.service.deregister({ id, timeout: CALL_MS } as never));
   }
 
   /**
@@ -125,7 +127,7 @@ export class ConsulAgent {
    * @throws Error
    */
   async isRegistered(id: string): Promise<boolean> {
-    const services = await this.#client.agent.service.list({ timeout: CALL_MS } as never);
+    const services = await plainly(this.#client.agent.service.list({ timeout: CALL_MS } as never));
     return typeof services === "object" && services !== null && Object.hasOwn(services, id);
   }
 
@@ -139,10 +141,20 @@ export class ConsulAgent {
     const cancel = () => ctx.emit("cancel");
     signal.addEventListener("abort", cancel);
     try {
-      return (await begin(ctx)) as WithResponse;
+      return (await plainly(begin(ctx))) as WithResponse;
     } finally {
       signal.removeEventListener("abort", cancel);
     }
+  }
+}
+
+/** The package's errors hold the whole exchange with the agent, its token included: none of them leaves this file. */
+async function plainly<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (thrown) {
+    const { statusCode, message } = thrown as { statusCode?: number; message: string };
+    throw new Error(statusCode === undefined ? message : `the agent answered ${statusCode}`);
   }
 }
 

@@ -48,6 +48,11 @@ export class Registration {
     }
   }
 
+  /** Stops asking and tells nobody, for an end without a drain. */
+  abandon(): void {
+    this.#stopped.abort();
+  }
+
   async #keep(signal: AbortSignal): Promise<void> {
     const { agent, clock, random, log } = this.#parts;
     const { id, name } = this.#service;

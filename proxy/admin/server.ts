@@ -6,6 +6,7 @@
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { isIP } from "node:net";
 import { LOG_LEVELS, type LogLevel } from "../../telemetry/index.ts";
 import type { ListenAddress } from "../downstream/index.ts";
 import { type AdminSubject, endpointsView, redactedConfig, requestsView, stackView } from "./views.ts";
@@ -133,8 +134,23 @@ async function answer(sidecar: AdminSubject, request: IncomingMessage): Promise<
   const page = Object.hasOwn(ADMIN_PAGES, url.pathname) ? ADMIN_PAGES[url.pathname] : undefined;
   if (page === undefined) return plain(`no such page\n\n${index()}`, 404);
   const method = request.method === "HEAD" ? "GET" : request.method;
+  const foreign = foreignness(request);
+  if (foreign !== undefined) return plain(foreign, 403);
   if (method !== page.method) return plain(`expected ${page.method}, got ${request.method}`, 405);
   return page.answer(sidecar, url);
+}
+
+/**
+ * Why a request is not the operator's but a web page's in the operator's browser: a page may not change anything, and
+ * a page whose name was made to point to loopback may not even look.
+ */
+function foreignness({ method, headers, socket }: IncomingMessage): string | undefined {
+  if (method === "POST" && headers.origin !== undefined) return "requests from web pages are refused";
+  const host = (headers.host ?? "").replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+  const loopback = /^(?:::ffff:)?127\.|^::1$/.test(socket.localAddress ?? "");
+  if (loopback && isIP(host) === 0 && host !== "localhost")
+    return `on loopback, Host must be an address or localhost, got ${JSON.stringify(host)}`;
+  return undefined;
 }
 
 function index(): string {

@@ -23,7 +23,9 @@ export interface AdminSubject {
 export function redactedConfig(config: Config): unknown {
   return JSON.parse(
     JSON.stringify(config, (key, value: unknown) =>
-      /token|secret|password/i.test(key) && value !== undefined ? "[redacted]" : value,
+      /token|secret|password|authorization|cookie|api-?key/i.test(key) && value !== undefined
+        ? "[redacted]"
+        : value,
     ),
   );
 }
@@ -53,7 +55,7 @@ export function endpointsView(sidecar: AdminSubject): Record<string, unknown> {
         ? { opensForMs: Math.max(0, Math.round(breaker.openUntilMs - nowMs)) }
         : {}),
       inFlight,
-      latencyMs: Math.round(latency.estimateMs(nowMs) * 1000) / 1000,
+      latencyMs: Math.round(latency.estimateMs(nowMs, inFlight === 0) * 1000) / 1000,
     }));
   }
   return view;

@@ -7,6 +7,7 @@
  */
 import type { Socket } from "node:net";
 import {
+  asProxyError,
   Body,
   type BodySource,
   type Clock,
@@ -117,7 +118,9 @@ export class DownstreamConnection implements BodySource {
     if (this.idle) this.#socket.destroy();
   }
 
-  destroy(): void {
+  /** Ends it at once; a request that is under way fails with `reason`. */
+  destroy(reason: ProxyError): void {
+    this.#giveUp(reason);
     this.#socket.destroy();
   }
 
@@ -189,6 +192,7 @@ export class DownstreamConnection implements BodySource {
     this.#requestEnded = false;
     this.#keepAlive = head.keepAlive;
     this.#requestBody = head.framing === 0 ? undefined : new Body(this, length);
+    if (head.framing !== 0) this.#expireIn(this.#parts.options.bodyMs);
     this.#begin(head, undefined);
   }
 
@@ -255,7 +259,7 @@ export class DownstreamConnection implements BodySource {
       (response) => this.#answer(exchange, response),
       (thrown) => {
         // Only a layer outside the rescue can get here.
-        const error = new ProxyError("internal_error", `a layer failed: ${thrown}`, { cause: thrown });
+        const error = asProxyError(thrown);
         this.#parts.log.error({ requestId: exchange.requestId, err: thrown }, error.message);
         this.#answer(exchange, errorResponse(exchange, error));
       },
@@ -265,7 +269,10 @@ export class DownstreamConnection implements BodySource {
   #onInterim(exchange: Exchange, status: number, reason: string, headers: readonly string[]): void {
     if (this.#exchange !== exchange || this.#writer.writing || this.#closing) return;
     // 100 is only for those who wait for it, and only once.
-    if (status === 100 && (!exchange.expectsContinue || this.#requestEnded)) return;
+    if (status === 100) {
+      if (!exchange.expectsContinue || exchange.continued || this.#requestEnded) return;
+      exchange.continued = true;
+    }
     this.#socket.write(interimHead(status, reason, headers), "latin1");
   }
 

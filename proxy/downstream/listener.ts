@@ -11,6 +11,7 @@ import {
   type Handler,
   headerValue,
   type Log,
+  ProxyError,
 } from "../../core/index.ts";
 import { type ConnectionParts, DownstreamConnection } from "./connection.ts";
 import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
@@ -38,7 +39,7 @@ export class Listener {
   /** Requests that have come so far. */
   begun = 0;
   #draining = false;
-  #changed: (() => void) | undefined;
+  readonly #watching = new Set<() => void>();
 
   constructor(settings: ListenerSettings) {
     this.direction = settings.direction;
@@ -56,15 +57,15 @@ export class Listener {
       onBegun: (exchange) => {
         this.begun++;
         this.exchanges.add(exchange);
-        this.#changed?.();
+        this.#tell();
       },
       onSettled: (exchange) => {
         this.exchanges.remove(exchange);
-        this.#changed?.();
+        this.#tell();
       },
       onClosed: (connection) => {
         this.#connections.delete(connection);
-        this.#changed?.();
+        this.#tell();
       },
     };
     // Half-open only in so far as we decide when to end our side: after the answer.
@@ -111,16 +112,22 @@ export class Listener {
   /** Resolves when `condition` holds, asked again whenever a request has begun, or a request or connection has ended. */
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
-      await new Promise<void>((resolve) => {
-        this.#changed = resolve;
-      });
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#watching.add(resolve);
+      await promise;
+      this.#watching.delete(resolve);
     }
   }
 
   /** Ends everything at once. */
   destroy(): void {
     this.#server.close();
-    for (const connection of this.#connections) connection.destroy();
+    const reason = new ProxyError("shutting_down", "heddle ended before the answer was complete");
+    for (const connection of this.#connections) connection.destroy(reason);
+  }
+
+  #tell(): void {
+    for (const wake of this.#watching) wake();
   }
 }
 

@@ -2,9 +2,16 @@
  * What the balancers go by, measured around one attempt: requests in flight until the body has ended, latency
  * until the head has come, and failures as slowness. It also counts the attempt.
  */
-import { asProxyError, type Clock, type Handler, type Layer } from "../../core/index.ts";
+import { asProxyError, type Clock, type Handler, type Layer, type Outcome } from "../../core/index.ts";
 import { isEndpointFailure, outcomeOf } from "../../resilience/index.ts";
 import type { Upstream, UpstreamEndpoint } from "./upstream.ts";
+
+/** How an attempt whose head was fine is counted when its body has closed. */
+const ENDINGS: Readonly<Record<Outcome, string>> = {
+  success: "success",
+  failure: "broken_answer",
+  ignored: "abandoned",
+};
 
 export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Clock): Layer {
   const ended = () => {
@@ -22,8 +29,10 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
           const failed = isEndpointFailure(response.status);
           const nowMs = clock.now();
           endpoint.latency.observe(nowMs - startedAtMs, failed, nowMs);
-          upstream.countAttempt(failed ? "failed_status" : "success");
-          response.body.onClosed(ended);
+          response.body.onClosed((outcome) => {
+            ended();
+            upstream.countAttempt(failed ? "failed_status" : ENDINGS[outcome]);
+          });
           return response;
         } catch (thrown) {
           ended();

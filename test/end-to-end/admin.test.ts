@@ -1,7 +1,7 @@
 import { test } from "tap";
 import { ADMIN_PAGES } from "../../proxy/admin/index.ts";
 import { startInProcess } from "../support/in-process.ts";
-import { answering, rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
+import { answering, exchangeBytes, rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const GET = "GET /path?token=secret HTTP/1.1\r\nHost: orders\r\n\r\n";
@@ -36,6 +36,33 @@ upstreams: { orders: {} }
     discovery: { consul: { token: "[redacted]" } },
     upstreams: { orders: { options: { retries: { attempts: 2 }, timeouts: { requestMs: 15_000 } } } },
   });
+});
+
+test("what a web page could send in an operator's browser is refused", async (t) => {
+  const { addresses } = await startInProcess(t, "upstreams: { orders: { endpoints: [127.0.0.1:1] } }");
+  const { port } = addresses.admin;
+  const ask = async (text: string) =>
+    (await exchangeBytes(t, port, `${text}Connection: close\r\n\r\n`)).slice(9, 12);
+  t.equal(
+    await ask("GET /config HTTP/1.1\r\nHost: evil.example\r\n"),
+    "403",
+    "a name that leads to loopback",
+  );
+  t.equal(await ask(`GET /config HTTP/1.1\r\nHost: localhost:${port}\r\n`), "200");
+  t.equal(await ask(`GET /config HTTP/1.1\r\nHost: [::1]:${port}\r\n`), "200");
+  const origin = `POST /log-level?level=info HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Length: 0\r\n`;
+  t.equal(await ask(`${origin}Origin: http://evil.example\r\n`), "403");
+  t.equal(await ask(origin), "200");
+});
+
+test("a start waits for the first word of discovery, but not for ever", async (t) => {
+  const silent = await rawEndpoint(t);
+  const { addresses } = await startInProcess(
+    t,
+    `discovery: { consul: { address: "http://${silent.address}" } }\nupstreams: { orders: {} }`,
+  );
+  t.equal((await fetch(`http://127.0.0.1:${addresses.admin.port}/ready`)).status, 200);
+  t.ok(silent.connections.length >= 1, "the registry had been asked by then");
 });
 
 test("/endpoints shows what is known of each endpoint", async (t) => {

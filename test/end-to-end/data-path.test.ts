@@ -179,6 +179,27 @@ test("Expect: 100-continue waits for the endpoint's word, and interim answers pa
   t.match(await client.untilEnd(), /Connection: close/, "the body that was never sent cannot follow");
 });
 
+test("a caller that waits to be told to go on is told so by the endpoint that takes its request in the end", async (t) => {
+  const gone = await rawEndpoint(t);
+  await gone.kill();
+  const endpoint = await rawEndpoint(t);
+  const { addresses, logged } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${gone.address}", "${endpoint.address}"], balancing: { algorithm: roundRobin } } }`,
+  );
+  const client = await rawClient(t, addresses.outbound.port);
+  client.send("PUT / HTTP/1.1\r\nHost: orders\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+  const behind = await endpoint.accepted(0);
+  await behind.until(/Expect: 100-continue\r\n\r\n$/);
+  behind.send("HTTP/1.1 100 Continue\r\n\r\n");
+  await client.until(/100 Continue/);
+  client.send("body");
+  await behind.until(/body$/);
+  behind.send(OK);
+  await client.until(/hello$/);
+  t.match(await logged(() => true), { status: 200, attempts: 2 });
+});
+
 test("an answer that comes before the request is complete is passed on, and both connections end", async (t) => {
   const endpoint = await rawEndpoint(t);
   const { addresses, logged } = await startInProcess(

@@ -88,6 +88,24 @@ test("POST /drain drains as a signal does, and GET does not", async (t) => {
   t.equal(await sidecar.end(), 0);
 });
 
+test("a signal after POST /drain is no impatience: what is under way is finished", async (t) => {
+  const app = await rawEndpoint(t);
+  const sidecar = await startSidecar(t, {
+    service: { name: "web", port: app.port },
+    shutdown: { grace: "10s" },
+  });
+  const caller = await rawClient(t, sidecar.addresses.inbound!.port);
+  caller.send("GET /slow HTTP/1.1\r\nHost: web\r\n\r\n");
+  const inApp = await app.accepted(0);
+  await inApp.until(/\r\n\r\n$/);
+  await sidecar.admin.ask("/drain", "POST");
+  const ended = sidecar.end();
+  while ((await sidecar.admin.ask("/requests")).text === "[]\n");
+  inApp.send(textAnswer("done"));
+  t.match(await caller.untilEnd(), /^HTTP\/1.1 200 .*done$/s);
+  t.equal(await ended, 0);
+});
+
 test("a port that is taken is said plainly, and the exit code is 1", async (t) => {
   const taken = await rawEndpoint(t);
   const failed = startSidecar(t, {

@@ -268,6 +268,36 @@ upstreams:
   t.equal(await (await to("", "")).untilEnd().then((text) => text.startsWith("HTTP/1.1 4")), true);
 });
 
+test("a request's head and its body have limits of their own", async (t) => {
+  const silent = await rawEndpoint(t);
+  const yaml = (head: string, body: string) =>
+    `outbound: { listen: 127.0.0.1:0, headTimeout: ${head}, bodyTimeout: ${body} }\nupstreams: { orders: { endpoints: ["${silent.address}"] } }`;
+  const begun = "POST / HTTP/1.1\r\nHost: orders\r\nContent-Length: 10\r\n\r\n";
+  const shortHead = await startInProcess(t, yaml("50ms", "1h"));
+  const uploading = await rawClient(t, shortHead.addresses.outbound.port);
+  uploading.send(begun);
+  const slowHead = await rawClient(t, shortHead.addresses.outbound.port);
+  slowHead.send("GET / HT");
+  t.match(await slowHead.untilEnd(), /^HTTP\/1.1 408 /);
+  t.equal(uploading.received, "", "the limit of the head is over, that of the body is not");
+  const shortBody = await startInProcess(t, yaml("1h", "50ms"));
+  const slowBody = await rawClient(t, shortBody.addresses.outbound.port);
+  slowBody.send(begun);
+  t.match(await slowBody.untilEnd(), /^HTTP\/1.1 408 /);
+});
+
+test("an inbound failure tells peers nothing of what stands behind", async (t) => {
+  const gone = await rawEndpoint(t);
+  await gone.kill();
+  const { addresses, logged } = await startInProcess(t, `service: { name: web, port: ${gone.port} }`);
+  const client = await rawClient(t, addresses.inbound!.port);
+  client.send(get());
+  const answer = await client.until(/\}\n$/);
+  t.match(answer, /^HTTP\/1.1 502 .*X-Heddle-Error: connect_failed/s);
+  t.notMatch(answer, String(gone.port));
+  t.match(await logged(() => true), { reason: new RegExp(`127.0.0.1:${gone.port}`) }, "the log has it all");
+});
+
 test("a fault inside a layer becomes a 500 with its code and a log line, and the next request is served", async (t) => {
   const endpoint = await rawEndpoint(t, answering(OK));
   const { addresses, sidecar, records } = await startInProcess(

@@ -119,14 +119,18 @@ test("a method that usually has a body says so when it has none, as endpoints as
     t.same(fields(linesFor({ method }), "content-length"), [], method);
 });
 
-test("an expectation is passed on with the first attempt only, and only with a body", async (t) => {
+test("an expectation is passed on until the caller has been told to go on, and only with a body", async (t) => {
   const expecting = (body?: Body): ExchangeSettings => ({
     method: "PUT",
     expectsContinue: true,
     ...(body === undefined ? {} : { body }),
   });
   t.same(fields(linesFor(expecting(Body.of(new Uint8Array(5)))), "expect"), ["Expect: 100-continue"]);
-  t.same(fields(linesFor(expecting(Body.of(new Uint8Array(5))), 2), "expect"), []);
+  const again = fields(linesFor(expecting(Body.of(new Uint8Array(5))), 2), "expect");
+  t.same(again, ["Expect: 100-continue"], "a second attempt has to ask as the first one did");
+  const told = exchangeOf(expecting(Body.of(new Uint8Array(5))));
+  told.continued = true;
+  t.notMatch(requestHead(told, "orders"), /Expect/);
   t.same(fields(linesFor(expecting()), "expect"), []);
   t.same(fields(linesFor({ body: Body.of(new Uint8Array(5)) }), "expect"), []);
 });
