@@ -26,11 +26,10 @@ export async function drain(parts: DrainParts): Promise<void> {
   const { clock, graceMs, log } = parts;
   const startedAtMs = clock.now();
   let over = false;
-  const grace = new Promise<void>((resolve) => {
-    clock.schedule(graceMs, () => {
-      over = true;
-      resolve();
-    });
+  const { promise: grace, resolve: endGrace } = Promise.withResolvers<void>();
+  const graceTimer = clock.schedule(graceMs, () => {
+    over = true;
+    endGrace();
   });
   const within = (work: Promise<unknown>) => Promise.race([work, grace]);
   log.info({ graceMs }, "draining");
@@ -54,8 +53,10 @@ export async function drain(parts: DrainParts): Promise<void> {
     );
     const served = begun(parts.outbound);
     await within(pause(clock, Math.min(QUIET_MS, graceMs / 10)));
-    if (begun(parts.outbound) === served && inFlight(parts.outbound) === 0) break;
+    const unread = parts.outbound.some((listener) => listener.unread);
+    if (begun(parts.outbound) === served && inFlight(parts.outbound) === 0 && !unread) break;
   }
+  graceTimer.cancel();
   const abandoned = inFlight([...parts.inbound, ...parts.outbound]);
   const tookMs = Math.round(clock.now() - startedAtMs);
   if (abandoned > 0) log.warn({ tookMs, abandoned }, "the grace is over; requests are abandoned");

@@ -60,7 +60,11 @@ export function processLog(level: LogLevel): ProcessLog {
     async flush() {
       const drained = once(out, "drain", { signal: AbortSignal.timeout(FLUSH_EVERY_MS) });
       out.flush();
-      await drained.catch(() => out.flushSync());
+      await drained.catch(() => {
+        // Never flushSync: it repeats a write that fails, as on a full disk, for ever, and holds the process with it.
+        // pino would call it once more on exit.
+        out.flushSync = () => {};
+      });
     },
   };
 }

@@ -188,8 +188,10 @@ Ctrl-C ends it.
 /** Resolves on Ctrl-C or SIGTERM, or when the time is over. */
 function untilAsked(seconds: number | undefined): Promise<void> {
   return new Promise((resolve) => {
-    process.once("SIGINT", () => resolve());
-    process.once("SIGTERM", () => resolve());
+    // Kept for good: a second Ctrl-C must not end the demo before it has ended its sidecars.
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => resolve());
+    // Nobody is looking any more.
+    process.stdout.on("error", () => resolve());
     if (seconds !== undefined) setTimeout(resolve, seconds * 1000);
   });
 }

@@ -129,7 +129,8 @@ export class AdminServer {
 }
 
 async function answer(sidecar: AdminSubject, request: IncomingMessage): Promise<Answer> {
-  const url = new URL(request.url ?? "/", "http://admin");
+  const url = URL.parse(`http://admin${request.url ?? "/"}`);
+  if (url === null) return plain("expected a path", 400);
   if (url.pathname === "/") return plain(index());
   const page = Object.hasOwn(ADMIN_PAGES, url.pathname) ? ADMIN_PAGES[url.pathname] : undefined;
   if (page === undefined) return plain(`no such page\n\n${index()}`, 404);

@@ -28,6 +28,7 @@ import {
   MessageParser,
   type ParsedRequest,
   parseRequestHead,
+  unreadableRequest,
 } from "../http1/index.ts";
 import { errorResponse } from "../rescue.layer.ts";
 import type { ListenerOptions } from "./listener-options.ts";
@@ -52,16 +53,6 @@ export interface ConnectionParts {
 /** How long a closing connection listens on, so that the answer is not lost to a reset. */
 const LINGER_MS = 1000;
 
-const UNREADABLE: Omit<ParsedRequest, "headers"> = {
-  method: "-",
-  target: "-",
-  authority: "",
-  minorVersion: 1,
-  framing: 0,
-  keepAlive: false,
-  expectsContinue: false,
-};
-
 export class DownstreamConnection implements BodySource {
   readonly #parts: ConnectionParts;
   readonly #socket: Socket;
@@ -75,6 +66,8 @@ export class DownstreamConnection implements BodySource {
   #requestBody: Body | undefined;
   #requestEnded = true;
   #keepAlive = true;
+  /** The caller does not take its answers as fast as it asks; the next request waits until it does. */
+  #full = false;
   /** What came after the current request. */
   #held: Buffer | undefined;
   #closing = false;
@@ -95,14 +88,14 @@ export class DownstreamConnection implements BodySource {
     );
     this.#writer = new ResponseWriter(socket, {
       onWritten: (closeAfter) => this.#onWritten(closeAfter),
-      onBroken: (cause) => this.#onBroken(cause),
+      onBroken: (cause, untold) => this.#onBroken(cause, untold),
       onBlocked: (blocked) => this.#onBlocked(blocked),
     });
     socket.on("data", (bytes) => this.#onBytes(bytes as Buffer));
     // A caller that ends its side has gone. HTTP knows no half-closed caller, and the work that is done for one that
     // hung up is the work that an upstream in trouble can spare; nginx and Envoy hold it so, too.
     socket.on("end", () => socket.destroy());
-    socket.on("drain", () => this.#writer.drained());
+    socket.on("drain", () => this.#onRoom());
     socket.on("error", () => this.#onGone());
     socket.on("close", () => this.#onGone());
     this.#expireIn(parts.options.headMs);
@@ -110,12 +103,19 @@ export class DownstreamConnection implements BodySource {
 
   /** Nothing is being asked or answered. */
   get idle(): boolean {
-    return this.#exchange === undefined && this.#parser.idle;
+    return this.#exchange === undefined && this.#parser.idle && !this.#closing;
+  }
+
+  /** The caller has not taken all of what was written. */
+  get unread(): boolean {
+    return this.#socket.writableLength > 0;
   }
 
   /** Closes it at once if nothing is going on. */
   closeIfIdle(): void {
-    if (this.idle) this.#socket.destroy();
+    if (!this.idle) return;
+    if (this.unread) this.#close();
+    else this.#socket.destroy();
   }
 
   /** Ends it at once; a request that is under way fails with `reason`. */
@@ -129,7 +129,7 @@ export class DownstreamConnection implements BodySource {
   #onBytes(bytes: Buffer): void {
     noteRead(bytes.length);
     if (this.#closing) return;
-    if (this.#exchange !== undefined && this.#requestEnded) {
+    if (this.#full || (this.#exchange !== undefined && this.#requestEnded)) {
       this.#hold(bytes);
       return;
     }
@@ -216,9 +216,12 @@ export class DownstreamConnection implements BodySource {
       return;
     }
     // The head was fine, the body is not: the endpoint must not take it for whole.
+    if (this.#writer.writing) {
+      this.destroy(error);
+      return;
+    }
     this.#requestBody?.fail(error);
     this.#exchange.abort(error);
-    if (this.#writer.writing) this.#socket.destroy();
   }
 
   /** A request that cannot be understood passes the stack, too, so that it is seen; then the connection ends. */
@@ -226,7 +229,7 @@ export class DownstreamConnection implements BodySource {
     this.#requestEnded = true;
     this.#keepAlive = false;
     this.#requestBody = undefined;
-    this.#begin({ ...UNREADABLE, headers: [] }, error);
+    this.#begin(unreadableRequest(), error);
     this.#dispatch();
   }
 
@@ -296,15 +299,30 @@ export class DownstreamConnection implements BodySource {
     const exchange = this.#exchange!;
     if (exchange.status >= 500 && exchange.cause === "") exchange.cause = "upstream_status";
     this.#settle(exchange.cause === "" ? "success" : "failure");
-    if (closeAfter) this.#close();
-    else this.#next();
+    if (closeAfter) {
+      this.#close();
+    } else if (this.#socket.writableNeedDrain) {
+      this.#full = true;
+      this.#expireIn(this.#parts.options.bodyMs);
+    } else {
+      this.#next();
+    }
   }
 
-  #onBroken(cause: Error): void {
+  #onRoom(): void {
+    this.#writer.drained();
+    if (!this.#full) return;
+    this.#full = false;
+    this.#next();
+  }
+
+  /** @param untold a plain end would look like the end of the answer */
+  #onBroken(cause: Error, untold: boolean): void {
     const exchange = this.#exchange!;
     exchange.blame(cause instanceof ProxyError ? cause : new ProxyError("internal_error", cause.message));
     this.#settle("failure");
-    this.#socket.destroy();
+    if (untold) this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
   }
 
   /** The caller has gone, or is given up: everything that was going on for it ends. */
@@ -313,8 +331,9 @@ export class DownstreamConnection implements BodySource {
     if (exchange === undefined) return;
     exchange.blame(reason);
     if (!this.#writer.writing) exchange.status = reason.kind.status;
-    this.#requestBody?.fail(reason);
+    // The answer first: a broken upload breaks it, too, and would settle the exchange from inside.
     this.#writer.abandon(reason);
+    this.#requestBody?.fail(reason);
     exchange.abort(reason);
     this.#settle("ignored");
   }
@@ -343,9 +362,11 @@ export class DownstreamConnection implements BodySource {
   #close(): void {
     this.#closing = true;
     this.#held = undefined;
+    // A slow caller has its time to take what was written; the little is for what comes after.
+    this.#expireIn(this.#parts.options.bodyMs);
+    this.#socket.once("finish", () => this.#expireIn(LINGER_MS));
     this.#socket.end();
     this.#socket.resume();
-    this.#expireIn(LINGER_MS);
   }
 
   // --- as the source of the request's body

@@ -34,6 +34,7 @@ export class Listener {
   readonly #connections = new Set<DownstreamConnection>();
   readonly #server: Server;
   readonly #listen: ListenAddress;
+  readonly #log: Log;
   /** May be replaced while requests are under way; they finish on the stack on which they began. */
   handle: Handler;
   /** Requests that have come so far. */
@@ -45,6 +46,7 @@ export class Listener {
     this.direction = settings.direction;
     this.handle = settings.handle;
     this.#listen = settings.options.listen;
+    this.#log = settings.log;
     const parts: ConnectionParts = {
       direction: settings.direction,
       boundUpstream: settings.boundUpstream,
@@ -72,11 +74,15 @@ export class Listener {
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       this.#connections.add(new DownstreamConnection(socket, parts));
     });
-    this.#server.on("error", (error) => settings.log.error({ err: error }, "the listener failed"));
   }
 
   get connections(): number {
     return this.#connections.size;
+  }
+
+  /** Some caller has not taken all of its answer. */
+  get unread(): boolean {
+    return [...this.#connections].some((connection) => connection.unread);
   }
 
   /**
@@ -86,6 +92,8 @@ export class Listener {
   async start(): Promise<ListenAddress> {
     this.#server.listen({ host: this.#listen.host, port: this.#listen.port, backlog: 4096 });
     await once(this.#server, "listening");
+    // Until here an error is the caller's to hear; from here on nobody awaits it.
+    this.#server.on("error", (error) => this.#log.error({ err: error }, "the listener failed"));
     return this.address;
   }
 

@@ -14,8 +14,8 @@ import { chunkPieces, joinHead, lastChunk } from "../http1/index.ts";
 export interface WriterOwner {
   /** The last byte has been handed to the socket. */
   onWritten(closeAfter: boolean): void;
-  /** The answer broke after its head was written. */
-  onBroken(cause: Error): void;
+  /** The answer broke after its head was written; `untold` when closing the connection would not tell the caller. */
+  onBroken(cause: Error, untold: boolean): void;
   /** The caller does not read: `true` while the socket is full. */
   onBlocked(blocked: boolean): void;
 }
@@ -102,6 +102,6 @@ export class ResponseWriter implements BodySink {
 
   fail(cause: Error): void {
     this.#response = undefined;
-    this.#owner.onBroken(cause);
+    this.#owner.onBroken(cause, this.#framing === "close");
   }
 }

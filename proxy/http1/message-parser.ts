@@ -28,7 +28,15 @@ export interface MessageEvents<Head extends ParsedHead> {
   onEnd(trailers: readonly string[]): void;
 }
 
-type State = "start" | "leading-lf" | "head" | "length" | "chunked" | "trailers" | "until-close";
+type State =
+  | "start"
+  | "leading-lf"
+  | "after-empty-line"
+  | "head"
+  | "length"
+  | "chunked"
+  | "trailers"
+  | "until-close";
 
 const NO_TRAILERS: readonly string[] = [];
 const CR = 13;
@@ -53,13 +61,9 @@ export class MessageParser<Head extends ParsedHead> {
     this.#onData = (data) => events.onData(data);
   }
 
-  /** No byte of a next message has been read. */
+  /** No byte of a next message has been read, but perhaps the empty line that old clients send after a body. */
   get idle(): boolean {
-    return this.#state === "start";
-  }
-
-  get inHead(): boolean {
-    return this.#state === "head" || this.#state === "leading-lf";
+    return this.#state === "start" || this.#state === "after-empty-line";
   }
 
   /**
@@ -81,6 +85,9 @@ export class MessageParser<Head extends ParsedHead> {
           break;
         case "leading-lf":
           if (bytes[position++] !== LF) throw new MessageFault("bare_carriage_return");
+          this.#state = "after-empty-line";
+          break;
+        case "after-empty-line":
           this.#state = "head";
           break;
         case "head": {

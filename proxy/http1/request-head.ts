@@ -92,3 +92,17 @@ function absoluteTarget(raw: string, method: string): { target: string; authorit
     return { target: "*", authority: match[1] };
   return { target: emptyPath ? `/${pathAndQuery}` : pathAndQuery, authority: match[1] };
 }
+
+/** What stands in for the head of a request that could not be read, so that it can be seen and refused like any other. */
+export function unreadableRequest(): ParsedRequest {
+  return {
+    method: "-",
+    target: "-",
+    authority: "",
+    minorVersion: 1,
+    headers: [],
+    framing: 0,
+    keepAlive: false,
+    expectsContinue: false,
+  };
+}

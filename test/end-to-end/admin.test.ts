@@ -20,6 +20,12 @@ test("every page answers its method, and only that one", async (t) => {
   t.equal(unknown.status, 404);
   t.match(await unknown.text(), /GET {2}\/endpoints/, "and says what there is");
   t.equal((await fetch(`${url}/constructor`)).status, 404);
+  const strange = await exchangeBytes(
+    t,
+    addresses.admin.port,
+    "GET // HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+  );
+  t.match(strange, /^HTTP\/1.1 40[04] /);
 });
 
 test("the configuration is shown with its defaults and without its secrets", async (t) => {

@@ -1,6 +1,14 @@
+import { once } from "node:events";
 import { test } from "tap";
 import { startInProcess } from "../support/in-process.ts";
-import { answering, exchangeBytes, rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
+import {
+  answering,
+  exchangeBytes,
+  type RawConnection,
+  rawClient,
+  rawEndpoint,
+  textAnswer,
+} from "../support/raw.ts";
 
 const OK = textAnswer("hello");
 
@@ -229,6 +237,53 @@ test("a caller that ends its side has gone, and its request is given up", async 
   client.socket.end();
   await behind.untilEnd();
   t.match(await logged(() => true), { status: 499, cause: "client_closed" });
+});
+
+test("a caller that leaves while both bodies stream, or sends a broken chunk then, leaves nothing behind", async (t) => {
+  const endpoint = await rawEndpoint(t, (connection) => {
+    connection
+      .until(/\r\n\r\n/)
+      .then(() => connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"));
+  });
+  const { addresses, sidecar, access } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${endpoint.address}"] } }`,
+  );
+  const listener = sidecar.listeners[0]!;
+  const leave = [
+    (client: RawConnection) => client.socket.end(),
+    (client: RawConnection) => client.socket.resetAndDestroy(),
+    (client: RawConnection) => client.send("zz\r\n"),
+  ];
+  for (const leaves of leave) {
+    const client = await rawClient(t, addresses.outbound.port);
+    client.send("POST / HTTP/1.1\r\nHost: orders\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    await client.until(/hello/);
+    leaves(client);
+    await listener.until(() => listener.connections === 0 && listener.exchanges.size === 0);
+  }
+  t.same(
+    access.map(({ cause }) => cause),
+    ["client_closed", "client_closed", "bad_request"],
+  );
+});
+
+test("an HTTP/1.0 caller is told by a reset that its answer is not whole", async (t) => {
+  const endpoint = await rawEndpoint(t, (connection) => {
+    connection
+      .until(/\r\n\r\n/)
+      .then(() => connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"));
+  });
+  const { addresses } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${endpoint.address}"] } }`,
+  );
+  const client = await rawClient(t, addresses.outbound.port);
+  const failure = once(client.socket, "error");
+  client.send("GET / HTTP/1.0\r\nHost: orders\r\n\r\n");
+  await client.until(/hello$/);
+  endpoint.connections[0]!.socket.resetAndDestroy();
+  t.match((await failure)[0], { code: "ECONNRESET" });
 });
 
 test("malformed requests get 400 with the reason and a closed connection, and are counted", async (t) => {

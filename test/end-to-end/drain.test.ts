@@ -1,11 +1,22 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { test } from "tap";
 import { answering, rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const HEDDLE = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
 const GET = "GET / HTTP/1.1\r\nHost: orders\r\n\r\n";
 
 test("SIGTERM lets inbound requests finish, keeps the way out open for them, refuses new ones, and exits with 0", async (t) => {
@@ -106,6 +117,29 @@ test("a signal after POST /drain is no impatience: what is under way is finished
   t.equal(await ended, 0);
 });
 
+test("a log that cannot be written stops neither the traffic nor the end", {
+  skip: !existsSync("/dev/full"),
+}, async (t) => {
+  const endpoint = await rawEndpoint(t, answering(textAnswer("peer")));
+  const folder = t.testdir({
+    "heddle.yaml": `outbound: { listen: 127.0.0.1:0 }\nadmin: { listen: 127.0.0.1:${await freePort()} }\nupstreams: { orders: { endpoints: ["${endpoint.address}"] } }\nshutdown: { grace: 1s }\n`,
+  });
+  const admin = /admin: \{ listen: (\S+) \}/.exec(readFileSync(`${folder}/heddle.yaml`, "utf8"))![1]!;
+  const full = openSync("/dev/full", "w");
+  const child = spawn(process.execPath, [HEDDLE, "run", "--config", `${folder}/heddle.yaml`], {
+    stdio: ["ignore", full, "inherit"],
+  });
+  closeSync(full);
+  t.teardown(() => child.kill("SIGKILL"));
+  const exited = once(child, "exit");
+  const ready = async () => (await fetch(`http://${admin}/ready`)).status === 200;
+  while (!(await ready().catch(() => false)));
+  // The log has been given up by now, or will be: both must leave the admin port answering.
+  for (let i = 0; i < 20; i++) t.ok(await ready());
+  child.kill("SIGTERM");
+  t.same(await exited, [0, null]);
+});
+
 test("a port that is taken is said plainly, and the exit code is 1", async (t) => {
   const taken = await rawEndpoint(t);
   const failed = startSidecar(t, {
@@ -141,6 +175,8 @@ test("the demo shows its mesh, serves its callers, and ends cleanly on Ctrl-C, a
 
   const early = run();
   await once(early.stdout, "data");
+  // Impatient: the second one must not leave the sidecars behind.
+  early.kill("SIGINT");
   early.kill("SIGINT");
   t.same(await once(early, "exit"), [0, null]);
 });

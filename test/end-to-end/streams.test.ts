@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { type Test, test } from "tap";
 import { startInProcess } from "../support/in-process.ts";
-import { RawConnection, rawClient, rawEndpoint } from "../support/raw.ts";
+import { answering, RawConnection, rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const MIB = 1024 * 1024;
@@ -135,6 +135,67 @@ test("a caller that does not read stops its endpoint instead of filling the prox
   await endpoint.connections[0]!.untilEnd();
   await sidecar.listeners[0]!.until(() => sidecar.listeners[0]!.connections === 0);
   t.equal(sidecar.listeners[0]!.exchanges.size, 0);
+});
+
+test("a caller that asks and asks and does not read is answered only as far as it reads", async (t) => {
+  const large = "x".repeat(60_000);
+  const endpoint = await rawEndpoint(t, answering(textAnswer(large)));
+  const { addresses, sidecar, admin } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${endpoint.address}"] } }`,
+  );
+  const requests = 2000;
+  const client = connect(addresses.outbound.port, "127.0.0.1");
+  t.teardown(() => client.destroy());
+  client.pause();
+  client.write("GET / HTTP/1.1\r\nHost: orders\r\n\r\n".repeat(requests));
+  const listener = sidecar.listeners[0]!;
+  await listener.until(() => listener.begun > 0);
+  let last = -1;
+  while (last !== listener.begun) {
+    last = listener.begun;
+    for (let i = 0; i < 5; i++) await admin("/live");
+  }
+  t.ok(listener.begun < 500, `${listener.begun} of ${requests} were begun`);
+  let received = 0;
+  client.on("data", (chunk) => {
+    received += chunk.length;
+  });
+  client.resume();
+  await listener.until(() => listener.begun === requests && listener.exchanges.size === 0);
+  while (received < requests * large.length) await once(client, "data");
+  t.ok(received > requests * large.length, "all are answered once it reads");
+});
+
+test("an answer that ends its connection is not cut off, however slowly its caller reads", async (t) => {
+  const size = 6 * MIB;
+  const endpoint = await rawEndpoint(t, (connection) => {
+    connection.until(/\r\n\r\n/).then(() => {
+      connection.send(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
+      connection.socket.write(Buffer.alloc(size, "x"));
+    });
+  });
+  const { addresses, sidecar } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${endpoint.address}"] } }\nshutdown: { grace: 20s }`,
+  );
+  const listener = sidecar.listeners[0]!;
+  const client = connect(addresses.outbound.port, "127.0.0.1");
+  t.teardown(() => client.destroy());
+  client.write("GET / HTTP/1.1\r\nHost: orders\r\nConnection: close\r\n\r\n");
+  let received = 0;
+  client.on("data", (chunk) => {
+    received += chunk.length;
+    // It reads so much that the proxy has handed over everything, and then rests beyond every short patience.
+    if (listener.exchanges.size > 0) return;
+    client.pause();
+    setTimeout(() => client.resume(), 100);
+  });
+  await listener.until(() => listener.begun === 1);
+  const drained = sidecar.drain();
+  await once(client, "end");
+  t.ok(received > size, `${received} bytes`);
+  await drained;
 });
 
 test("a thousand callers that abort in the middle leave no connection, no timer and no count behind", async (t) => {
