@@ -19,12 +19,14 @@ export interface Question {
   readonly method: string;
   readonly path: string;
   readonly signal: AbortSignal;
+  /** The Host to name, if not the one that all contenders route by. */
+  readonly hostHeader?: string;
 }
 
 /** One piece of body is sent with its length, several are sent chunked. */
 export function ask(question: Question, pieces: readonly string[] = []): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const headers: Record<string, string | number> = { Host: HOST_HEADER };
+    const headers: Record<string, string | number> = { Host: question.hostHeader ?? HOST_HEADER };
     if (pieces.length === 1) headers["Content-Length"] = pieces.join("").length;
     if (pieces.length > 1) headers["Transfer-Encoding"] = "chunked";
     const sent = request({ ...question, host: "127.0.0.1", headers }, (response) => {
@@ -49,7 +51,10 @@ export function ask(question: Question, pieces: readonly string[] = []): Promise
 export async function isAnswering(url: URL, signal: AbortSignal): Promise<boolean> {
   const agent = new Agent();
   const bounded = AbortSignal.any([signal, AbortSignal.timeout(1000)]);
-  const question = { agent, port: Number(url.port), method: "GET", path: url.pathname, signal: bounded };
+  const { port, pathname, hostname } = url;
+  // An admin port on loopback answers only to addresses; to the others the Host of the proof is the right one.
+  const hostHeader = pathname === "/ready" ? hostname : HOST_HEADER;
+  const question = { agent, port: Number(port), method: "GET", path: pathname, signal: bounded, hostHeader };
   try {
     return (await ask(question)).status === 200;
   } catch {
