@@ -20,6 +20,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** A room of its own inside another: entered by its index.ts only, and blind to what is around it but for this. */
 const INNER_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/http1": ["core"],
+  "proxy/downstream": ["core", "proxy"],
+  "proxy/upstream": ["core", "balancing", "resilience", "telemetry", "proxy"],
   "proxy/admin": ["core", "config", "telemetry", "proxy"],
 };
 

@@ -8,7 +8,8 @@
 import type { Socket } from "node:net";
 import type { BodySink, Exchange, ProxyResponse } from "../../core/index.ts";
 import { type AnswerFraming, answerFraming, answerHead } from "../forwarded.ts";
-import { chunkPieces, joinHead, lastChunk } from "../http1/index.ts";
+import { joinHead, lastChunk } from "../http1/index.ts";
+import { writePiece } from "../write-piece.ts";
 
 /** What the connection is told. */
 export interface WriterOwner {
@@ -82,14 +83,7 @@ export class ResponseWriter implements BodySink {
 
   write(chunk: Uint8Array): boolean {
     this.#exchange!.responseBytes += chunk.length;
-    if (this.#framing === "chunked") {
-      this.#socket.cork();
-      for (const piece of chunkPieces(chunk)) this.#socket.write(piece);
-      this.#socket.uncork();
-    } else {
-      this.#socket.write(chunk);
-    }
-    if (!this.#socket.writableNeedDrain) return true;
+    if (writePiece(this.#socket, chunk, this.#framing === "chunked")) return true;
     this.#owner.onBlocked(true);
     return false;
   }

@@ -8,7 +8,8 @@
 import type { Socket } from "node:net";
 import type { Body, BodySink, Exchange } from "../../core/index.ts";
 import { requestHead } from "../forwarded.ts";
-import { chunkPieces, joinHead, lastChunk } from "../http1/index.ts";
+import { joinHead, lastChunk } from "../http1/index.ts";
+import { writePiece } from "../write-piece.ts";
 
 /** What the connection is told. */
 export interface RequestWriterOwner {
@@ -74,14 +75,7 @@ export class RequestWriter implements BodySink {
   }
 
   write(chunk: Uint8Array): boolean {
-    if (this.#chunked) {
-      this.#socket.cork();
-      for (const piece of chunkPieces(chunk)) this.#socket.write(piece);
-      this.#socket.uncork();
-    } else {
-      this.#socket.write(chunk);
-    }
-    if (!this.#socket.writableNeedDrain) return true;
+    if (writePiece(this.#socket, chunk, this.#chunked)) return true;
     this.#owner.onBlocked(true);
     return false;
   }
