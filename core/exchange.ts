@@ -59,7 +59,12 @@ class SettlerLink {
 const NOTHING_TRIED: readonly string[] = [];
 
 /** Receives an interim (1xx) response for the caller. */
-export type OnInterim = (status: number, reason: string, headers: readonly string[]) => void;
+export type OnInterim = (
+  exchange: Exchange,
+  status: number,
+  reason: string,
+  headers: readonly string[],
+) => void;
 
 export class Exchange {
   readonly direction: Direction;

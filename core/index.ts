@@ -10,11 +10,12 @@ export {
 export {
   type Direction,
   Exchange,
+  type OnInterim,
   type RequestHead,
   type Wait,
 } from "./exchange.ts";
 export { type HeaderPairs, headerValue, isName, removeHeader, setHeader } from "./headers.ts";
-export { type Handler, type Layer, stack } from "./layer.ts";
+export { called, type Handler, type Layer, stack, watch } from "./layer.ts";
 export type { Log } from "./log.ts";
 export type { Outcome } from "./outcome.ts";
 export { below, type Random } from "./random.ts";

@@ -5,6 +5,7 @@
 import {
   asProxyError,
   Body,
+  called,
   type Exchange,
   type Handler,
   type Layer,
@@ -17,15 +18,14 @@ export function rescue(log: Log): Layer {
   return {
     name: "rescue",
     wrap(next: Handler): Handler {
-      return async (exchange) => {
-        try {
-          return await next(exchange);
-        } catch (thrown) {
+      return (exchange) => {
+        const rescued = (thrown: unknown) => {
           const error = asProxyError(thrown);
           if (error.code === "internal_error")
             log.error({ requestId: exchange.requestId, err: error.cause ?? error }, error.message);
           return errorResponse(exchange, error);
-        }
+        };
+        return called(next, exchange).catch(rescued);
       };
     },
   };

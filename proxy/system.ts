@@ -1,15 +1,16 @@
 /**
  * The real clock, dice and identifiers. Nothing else in heddle reads them, which a test checks.
  */
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import type { Random } from "../core/index.ts";
+import { requestIds } from "./request-ids.ts";
 import { type TickSource, TimerWheel } from "./timer-wheel.ts";
 
 export const systemRandom: Random = { next: Math.random };
 
-/** A fresh request id: a version 4 UUID. */
-export const newRequestId: () => string = randomUUID;
+/** A fresh request id. */
+export const newRequestId: () => string = requestIds(randomBytes(16));
 
 const machineTicks: TickSource = {
   now: () => performance.now(),

@@ -47,17 +47,20 @@ export class TimerWheel implements Clock {
   readonly #source: TickSource;
   readonly #heads: (Node | undefined)[] = new Array(SLOTS).fill(undefined);
   #count = 0;
+  recentMs: number;
   /** All timers due at or before this tick have fired. */
   #tick: number;
   #wakeAtTick = Number.POSITIVE_INFINITY;
 
   constructor(source: TickSource) {
     this.#source = source;
-    this.#tick = Math.floor(source.now() / TICK_MS);
+    this.recentMs = source.now();
+    this.#tick = Math.floor(this.recentMs / TICK_MS);
   }
 
   now(): number {
-    return this.#source.now();
+    this.recentMs = this.#source.now();
+    return this.recentMs;
   }
 
   /** Timers that have neither fired nor been cancelled. */
@@ -67,7 +70,7 @@ export class TimerWheel implements Clock {
 
   schedule(delayMs: number, callback: () => void): Timer {
     const node = new Node(this, callback);
-    const nowTick = this.#source.now() / TICK_MS;
+    const nowTick = this.now() / TICK_MS;
     // An idle wheel may have slept for long; its next tick is now.
     if (this.#count === 0) this.#tick = Math.floor(nowTick);
     node.dueTick = Math.max(this.#tick + 1, Math.ceil(nowTick + Math.max(0, delayMs) / TICK_MS));
@@ -98,13 +101,13 @@ export class TimerWheel implements Clock {
 
   #wakeAt(tick: number): void {
     this.#wakeAtTick = tick;
-    const delayMs = Math.max(1, tick * TICK_MS - this.#source.now());
+    const delayMs = Math.max(1, tick * TICK_MS - this.now());
     this.#source.wakeIn(delayMs, () => this.#turn());
   }
 
   #turn(): void {
     this.#wakeAtTick = Number.POSITIVE_INFINITY;
-    const nowTick = Math.floor(this.#source.now() / TICK_MS);
+    const nowTick = Math.floor(this.now() / TICK_MS);
     const due: Node[] = [];
     // More ticks than slots have passed: one round sees every timer.
     const from = Math.max(this.#tick + 1, nowTick - SLOTS + 1);

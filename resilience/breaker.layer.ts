@@ -4,26 +4,29 @@
  * What counts as a failure of the endpoint: no connection, no answer in time, a broken answer, and the statuses
  * that say so. 501 and 505 judge the request, not the endpoint; a caller that hung up judges nothing.
  */
-import { asProxyError, type Handler, type Layer, type Outcome, ProxyError } from "../core/index.ts";
+import { asProxyError, type Handler, type Layer, type Outcome, ProxyError, watch } from "../core/index.ts";
 import type { EndpointBreaker } from "./breaker.ts";
 
 export function breakerLayer(breaker: EndpointBreaker, endpoint: string): Layer {
   return {
     name: "breaker",
     wrap(next: Handler): Handler {
-      return async (exchange) => {
+      return (exchange) => {
         const permit = breaker.admit();
         if (permit === undefined)
-          throw new ProxyError("breaker_open", `the breaker of ${endpoint} is open`, { endpoint });
-        try {
-          const response = await next(exchange);
-          if (isEndpointFailure(response.status)) breaker.settle(permit, "failure");
-          else response.body.onClosed((outcome) => breaker.settle(permit, outcome));
-          return response;
-        } catch (thrown) {
-          breaker.settle(permit, outcomeOf(thrown));
-          throw thrown;
-        }
+          return Promise.reject(
+            new ProxyError("breaker_open", `the breaker of ${endpoint} is open`, { endpoint }),
+          );
+        return watch(
+          next,
+          exchange,
+          (response) => {
+            if (isEndpointFailure(response.status)) breaker.settle(permit, "failure");
+            else if (response.body.complete) breaker.settle(permit, "success");
+            else response.body.onClosed((outcome) => breaker.settle(permit, outcome));
+          },
+          (thrown) => breaker.settle(permit, outcomeOf(thrown)),
+        );
       };
     },
   };

@@ -52,7 +52,7 @@ export class BreakerRotation {
 
 /** opossum's window as it is at run time; the published types leave this part out. */
 interface RollingWindow {
-  readonly window: readonly { latencyTimes: number[] }[];
+  readonly window: readonly { latencyTimes: number[]; successes: number }[];
   readonly stats: { readonly successes: number; readonly failures: number };
   rotateBucket(): void;
 }
@@ -63,10 +63,11 @@ export class EndpointBreaker {
   readonly #breaker: CircuitBreaker;
   readonly #rolling: RollingWindow;
   readonly #rotation: BreakerRotation;
-  readonly #trimLatencies: () => void;
+  readonly #onRotate: () => void;
   /** Grows with every change of state; a permit from another epoch is a straggler. */
   #epoch = 0;
   #failuresInARow = 0;
+  #successes = 0;
   #probeTakenAtMs = Number.NEGATIVE_INFINITY;
   #openUntilMs = 0;
 
@@ -95,11 +96,13 @@ export class EndpointBreaker {
     this.#breaker = new CircuitBreaker(neverFired, settings);
     this.#rolling = this.#breaker.status as unknown as RollingWindow;
     // opossum notes a latency per call even with percentiles off; they are thrown away bucket by bucket.
-    this.#trimLatencies = () => {
+    this.#onRotate = () => {
+      // The window has been turned: what came before belongs to the bucket that has just ended.
+      this.#countSuccesses(1);
       const ended = this.#rolling.window[1];
       if (ended !== undefined) ended.latencyTimes = [];
     };
-    rotation.events.on("rotate", this.#trimLatencies);
+    rotation.events.on("rotate", this.#onRotate);
     this.#breaker.on("open", () => {
       this.#epoch++;
       this.#openUntilMs = clock.now() + options.openForMs;
@@ -145,9 +148,11 @@ export class EndpointBreaker {
     if (permit !== this.#epoch) return;
     if (outcome === "success") {
       this.#failuresInARow = 0;
-      this.#breaker.emit("success", undefined, 0);
+      if (this.#breaker.halfOpen) this.#breaker.emit("success", undefined, 0);
+      else this.#successes++;
     } else if (outcome === "failure") {
       this.#failuresInARow++;
+      this.#countSuccesses();
       this.#breaker.emit("failure", undefined, 0);
       if (this.#breaker.halfOpen || this.#mustTrip()) this.#breaker.open();
     } else if (this.#breaker.halfOpen) {
@@ -157,7 +162,7 @@ export class EndpointBreaker {
   }
 
   stop(): void {
-    this.#rotation.events.off("rotate", this.#trimLatencies);
+    this.#rotation.events.off("rotate", this.#onRotate);
     this.#breaker.shutdown();
   }
 
@@ -170,7 +175,15 @@ export class EndpointBreaker {
     return total >= minimumRequests && failures >= errorRate * total;
   }
 
+  /** Successes are counted here and put into the window when somebody looks or its bucket ends. */
+  #countSuccesses(bucket = 0): void {
+    const counts = this.#rolling.window[bucket];
+    if (counts !== undefined) counts.successes += this.#successes;
+    this.#successes = 0;
+  }
+
   #forget(): void {
+    this.#successes = 0;
     this.#failuresInARow = 0;
     for (let bucket = 0; bucket < BUCKETS; bucket++) this.#rolling.rotateBucket();
   }

@@ -26,7 +26,7 @@ export function deadline(clock: Clock, options: Pick<TimeoutOptions, "requestMs"
         const body = exchange.body;
         if (body === undefined || body.complete) {
           exchange.deadlineMs = exchange.arrivedAtMs + options.requestMs;
-          if (clock.now() >= exchange.deadlineMs)
+          if (clock.recentMs >= exchange.deadlineMs)
             return Promise.reject(
               new ProxyError("deadline_exceeded", "the deadline passed before an attempt"),
             );

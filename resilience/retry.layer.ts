@@ -46,7 +46,7 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
     wrap(next: Handler): Handler {
       if (options.attempts === 0) return next;
       return async (exchange) => {
-        budget.deposit(clock.now());
+        budget.deposit(clock.recentMs);
         exchange.body?.remember(options.replayBytes);
         for (let attempt = 1; ; attempt++) {
           let response: ProxyResponse | undefined;

@@ -11,6 +11,8 @@ export const DURATION_BUCKETS_S: readonly number[] = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
 
+const BUCKETS_MS = Float64Array.from(DURATION_BUCKETS_S, (seconds) => seconds * 1000);
+
 /** Distinct {status, cause} pairs over all scopes before the overflow series is used. */
 export const MAX_REQUEST_SERIES = 2000;
 export const OVERFLOW = "overflow";
@@ -56,6 +58,7 @@ export class ScopeTally {
 
 export class RequestTally {
   readonly #scopes = new Map<string, Map<string, Map<string, ScopeTally>>>();
+  #last: ScopeTally | undefined = undefined;
   #series = 0;
   #overflowed = 0;
 
@@ -65,8 +68,7 @@ export class RequestTally {
     scope.count++;
     scope.sumMs += ending.durationMs;
     let bucket = 0;
-    const seconds = ending.durationMs / 1000;
-    while (bucket < DURATION_BUCKETS_S.length && seconds > DURATION_BUCKETS_S[bucket]!) bucket++;
+    while (bucket < BUCKETS_MS.length && ending.durationMs > BUCKETS_MS[bucket]!) bucket++;
     scope.buckets[bucket]!++;
   }
 
@@ -118,12 +120,16 @@ export class RequestTally {
   }
 
   #scope(direction: string, upstream: string, route: string): ScopeTally {
+    const last = this.#last;
+    // Most requests are like the one before.
+    if (last?.upstream === upstream && last.direction === direction && last.route === route) return last;
     const byRoute = child(child(this.#scopes, direction), upstream);
     let scope = byRoute.get(route);
     if (scope === undefined) {
       scope = new ScopeTally(direction, upstream, route);
       byRoute.set(route, scope);
     }
+    this.#last = scope;
     return scope;
   }
 }

@@ -15,6 +15,7 @@ import {
   Exchange,
   type Handler,
   type Log,
+  type OnInterim,
   type Outcome,
   ProxyError,
   type ProxyResponse,
@@ -31,8 +32,10 @@ import {
   unreadableRequest,
 } from "../http1/index.ts";
 import { errorResponse } from "../rescue.layer.ts";
+import { plainAddress } from "./client-address.ts";
 import type { ListenerOptions } from "./listener-options.ts";
 import { ResponseWriter } from "./response-writer.ts";
+import { takeOver } from "./take-over.ts";
 
 /** What a connection needs of its listener. */
 export interface ConnectionParts {
@@ -72,7 +75,8 @@ export class DownstreamConnection implements BodySource {
   #held: Buffer | undefined;
   #closing = false;
 
-  constructor(socket: Socket, parts: ConnectionParts) {
+  constructor(accepted: Socket, parts: ConnectionParts) {
+    const socket = takeOver(accepted, (bytes) => this.#onRead(bytes));
     this.#socket = socket;
     this.#parts = parts;
     this.#clientAddress = plainAddress(socket.remoteAddress);
@@ -82,7 +86,7 @@ export class DownstreamConnection implements BodySource {
       parts.options.limits,
       {
         onHead: (head) => this.#onHead(head),
-        onData: (data) => this.#requestBody!.push(data),
+        onData: (data) => this.#requestBody!.push(Buffer.from(data)),
         onEnd: (trailers) => this.#onEnd(trailers),
       },
     );
@@ -91,13 +95,13 @@ export class DownstreamConnection implements BodySource {
       onBroken: (cause, untold) => this.#onBroken(cause, untold),
       onBlocked: (blocked) => this.#onBlocked(blocked),
     });
-    socket.on("data", (bytes) => this.#onBytes(bytes as Buffer));
     // A caller that ends its side has gone. HTTP knows no half-closed caller, and the work that is done for one that
     // hung up is the work that an upstream in trouble can spare; nginx and Envoy hold it so, too.
     socket.on("end", () => socket.destroy());
     socket.on("drain", () => this.#onRoom());
     socket.on("error", () => this.#onGone());
     socket.on("close", () => this.#onGone());
+    parts.clock.now();
     this.#expireIn(parts.options.headMs);
   }
 
@@ -126,8 +130,9 @@ export class DownstreamConnection implements BodySource {
 
   // --- what the socket says
 
-  #onBytes(bytes: Buffer): void {
+  #onRead(bytes: Buffer): void {
     noteRead(bytes.length);
+    this.#parts.clock.now();
     if (this.#closing) return;
     if (this.#full || (this.#exchange !== undefined && this.#requestEnded)) {
       this.#hold(bytes);
@@ -153,7 +158,7 @@ export class DownstreamConnection implements BodySource {
 
   /** Bytes of a next request: they wait, and no more are read, so a caller cannot make heddle hold them. */
   #hold(bytes: Buffer): void {
-    this.#held = this.#held === undefined ? bytes : Buffer.concat([this.#held, bytes]);
+    this.#held = this.#held === undefined ? Buffer.from(bytes) : Buffer.concat([this.#held, bytes]);
     this.#socket.pause();
   }
 
@@ -182,7 +187,7 @@ export class DownstreamConnection implements BodySource {
   }
 
   #expireIn(ms: number): void {
-    this.#expiry.moveTo(this.#parts.clock.now() + ms);
+    this.#expiry.moveTo(this.#parts.clock.recentMs + ms);
   }
 
   // --- what the parser finds
@@ -236,7 +241,7 @@ export class DownstreamConnection implements BodySource {
   // --- the exchange
 
   #begin(head: ParsedRequest, fault: ProxyError | undefined): void {
-    const { parts, nowMs } = { parts: this.#parts, nowMs: this.#parts.clock.now() };
+    const parts = this.#parts;
     const exchange = new Exchange(
       parts.direction,
       parts.requestId(head.headers),
@@ -245,9 +250,9 @@ export class DownstreamConnection implements BodySource {
       this.#clientAddress,
       parts.boundUpstream,
       fault,
-      nowMs,
+      parts.clock.recentMs,
     );
-    if (head.minorVersion === 1) exchange.onInterim = (...interim) => this.#onInterim(exchange, ...interim);
+    if (head.minorVersion === 1) exchange.onInterim = this.#tellInterim;
     this.#exchange = exchange;
     this.#undispatched = true;
     parts.onBegun(exchange);
@@ -269,7 +274,7 @@ export class DownstreamConnection implements BodySource {
     );
   }
 
-  #onInterim(exchange: Exchange, status: number, reason: string, headers: readonly string[]): void {
+  readonly #tellInterim: OnInterim = (exchange, status, reason, headers) => {
     if (this.#exchange !== exchange || this.#writer.writing || this.#closing) return;
     // 100 is only for those who wait for it, and only once.
     if (status === 100) {
@@ -277,7 +282,7 @@ export class DownstreamConnection implements BodySource {
       exchange.continued = true;
     }
     this.#socket.write(interimHead(status, reason, headers), "latin1");
-  }
+  };
 
   #answer(exchange: Exchange, response: ProxyResponse): void {
     if (this.#exchange !== exchange) {
@@ -310,6 +315,7 @@ export class DownstreamConnection implements BodySource {
   }
 
   #onRoom(): void {
+    this.#parts.clock.now();
     this.#writer.drained();
     if (!this.#full) return;
     this.#full = false;
@@ -364,7 +370,10 @@ export class DownstreamConnection implements BodySource {
     this.#held = undefined;
     // A slow caller has its time to take what was written; the little is for what comes after.
     this.#expireIn(this.#parts.options.bodyMs);
-    this.#socket.once("finish", () => this.#expireIn(LINGER_MS));
+    this.#socket.once("finish", () => {
+      this.#parts.clock.now();
+      this.#expireIn(LINGER_MS);
+    });
     this.#socket.end();
     this.#socket.resume();
   }
@@ -386,10 +395,4 @@ export class DownstreamConnection implements BodySource {
     // Nobody wants the rest of the request; the connection closes after the answer.
     this.#keepAlive = false;
   }
-}
-
-/** IPv4 addresses that arrive on a dual-stack socket are written as IPv4. */
-function plainAddress(address: string | undefined): string {
-  if (address === undefined) return "unknown";
-  return address.startsWith("::ffff:") ? address.slice(7) : address;
 }

@@ -71,7 +71,7 @@ export class Listener {
       },
     };
     // Half-open only in so far as we decide when to end our side: after the answer.
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
       this.#connections.add(new DownstreamConnection(socket, parts));
     });
   }

@@ -9,6 +9,7 @@ import type { Socket } from "node:net";
 import type { BodySink, Exchange, ProxyResponse } from "../../core/index.ts";
 import { type AnswerFraming, answerFraming, answerHead } from "../forwarded.ts";
 import { joinHead, lastChunk } from "../http1/index.ts";
+import { writeThisTurn } from "../turn.ts";
 import { writePiece } from "../write-piece.ts";
 
 /** What the connection is told. */
@@ -51,11 +52,11 @@ export class ResponseWriter implements BodySink {
     if (framing === "none") {
       // Nothing follows; a body that a layer put there anyway is not sent.
       if (!body.complete) body.cancel(new Error("this answer has no body"));
-      this.#socket.write(head, "latin1");
+      writeThisTurn(this.#socket, head);
       this.#owner.onWritten(!this.#keepAlive);
     } else if (framing === "length" && body.complete && body.pushedBytes <= JOIN_LIMIT_BYTES) {
       exchange.responseBytes = body.pushedBytes;
-      this.#socket.write(body.pushedBytes === 0 ? head : joinHead(head, body.takeAll()), "latin1");
+      writeThisTurn(this.#socket, body.pushedBytes === 0 ? head : joinHead(head, body.takeAll()));
       this.#owner.onWritten(!this.#keepAlive);
     } else {
       this.#exchange = exchange;

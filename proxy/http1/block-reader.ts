@@ -7,6 +7,8 @@
  */
 import { MessageFault } from "./fault.ts";
 import { assertCleanBlock } from "./grammar.ts";
+import { HeadBlock } from "./head-block.ts";
+import type { MessageLimits } from "./limits.ts";
 
 const END = Buffer.from("\r\n\r\n");
 const CARRIAGE_RETURN = 13;
@@ -17,15 +19,18 @@ export class BlockReader {
   readonly #limitBytes: number;
   #gathered: Buffer | undefined;
   #length = 0;
-  /** The block with the CRLF of its last line, one character per byte; valid after `read` has found the end. */
-  text = "";
+  #trailers = false;
+  /** What `read` has found; valid until the next read. */
+  readonly block: HeadBlock;
 
-  constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
+  constructor(limits: Pick<MessageLimits, "headBytes" | "fieldCount">) {
+    this.#limitBytes = limits.headBytes;
+    this.block = new HeadBlock(limits.fieldCount);
   }
 
   /** Starts a block that follows a line already consumed, so that an empty line right away ends it. */
   startAfterLine(): void {
+    this.#trailers = true;
     this.#append(END.subarray(0, 2));
   }
 
@@ -35,10 +40,10 @@ export class BlockReader {
    */
   read(chunk: Buffer, offset: number): number {
     if (this.#length === 0) {
-      const end = chunk.indexOf(END, offset);
+      const end = this.block.scan(chunk, offset, false);
       if (end !== -1) {
-        this.#finish(chunk, offset, end + 2);
-        return end + 4;
+        if (end - 2 - offset > this.#limitBytes) this.#refuseTooLarge(chunk, offset);
+        return end;
       }
     }
     const before = this.#length;
@@ -50,19 +55,20 @@ export class BlockReader {
     const end = gathered.indexOf(END, Math.max(0, before - 3));
     if (end !== -1) {
       this.#length = 0;
-      this.#finish(gathered, 0, end + 2);
+      this.#finish(gathered, end + 2);
       return offset + (end + 4 - before);
     }
     this.#refuseHopeless(gathered, before);
     return -1;
   }
 
-  #finish(bytes: Buffer, start: number, end: number): void {
-    if (end - start > this.#limitBytes) {
-      this.#refuseTooLarge(bytes.toString("latin1", start, start + this.#limitBytes));
-    }
-    this.text = bytes.toString("latin1", start, end);
-    if (this.#gathered !== undefined && this.#gathered.length > KEPT_BYTES) this.#gathered = undefined;
+  /** @param end behind the CRLF of the last line */
+  #finish(bytes: Buffer, end: number): void {
+    if (end > this.#limitBytes) this.#refuseTooLarge(bytes, 0);
+    const trailers = this.#trailers;
+    this.#trailers = false;
+    if (this.block.scan(bytes, 0, trailers) === -1) this.block.refuse(bytes.toString("latin1", 0, end), 0);
+    if (this.#gathered!.length > KEPT_BYTES) this.#gathered = undefined;
   }
 
   #refuseHopeless(gathered: Buffer, before: number): void {
@@ -70,7 +76,7 @@ export class BlockReader {
     const from = before > 0 && gathered[before - 1] === CARRIAGE_RETURN ? before - 1 : before;
     const text = gathered.toString("latin1", from, Math.min(gathered.length, this.#limitBytes));
     assertCleanBlock(withoutOpenEnd(text));
-    if (this.#tooLarge(gathered)) this.#refuseTooLarge(gathered.toString("latin1", 0, this.#limitBytes));
+    if (this.#tooLarge(gathered)) this.#refuseTooLarge(gathered, 0);
   }
 
   /** The limit is on the block; the CR of the empty line after it may come one byte above. */
@@ -79,7 +85,8 @@ export class BlockReader {
     return above > 1 || (above === 1 && gathered.toString("latin1", this.#limitBytes - 2) !== "\r\n\r");
   }
 
-  #refuseTooLarge(beginning: string): never {
+  #refuseTooLarge(bytes: Buffer, start: number): never {
+    const beginning = bytes.toString("latin1", start, start + this.#limitBytes);
     assertCleanBlock(withoutOpenEnd(beginning));
     throw new MessageFault(beginning.includes("\r\n") ? "head_too_large" : "start_line_too_long");
   }

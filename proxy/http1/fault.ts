@@ -8,6 +8,7 @@ const REASONS = {
   bare_carriage_return: ["bad_request", "a CR that is not followed by LF"],
   bare_line_feed: ["bad_request", "a LF that does not follow a CR"],
   control_character: ["bad_request", "a control character in the head"],
+  empty_start_line: ["bad_request", "more than one empty line before a message"],
   malformed_request_line: ["bad_request", "a request line that is not `method SP target SP version`"],
   malformed_status_line: ["bad_request", "a status line that is not `version SP 3 digits SP reason`"],
   malformed_method: ["bad_request", "a method with a character that is not allowed in a token"],

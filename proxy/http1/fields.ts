@@ -7,7 +7,7 @@
  */
 import { type HeaderPairs, isName } from "../../core/index.ts";
 import { MessageFault } from "./fault.ts";
-import { isToken } from "./grammar.ts";
+import type { HeadBlock } from "./head-block.ts";
 
 /** What the fields of one message say about the connection and the framing. */
 export class Fields {
@@ -22,88 +22,82 @@ export class Fields {
   acceptsTrailers = false;
 }
 
-const TAB = 9;
-const SPACE = 32;
+function nameBytes(lowerCaseName: string): Uint8Array {
+  return Buffer.from(lowerCaseName, "latin1");
+}
+
+const TE = nameBytes("te");
+const HOST = nameBytes("host");
+const EXPECT = nameBytes("expect");
+const UPGRADE = nameBytes("upgrade");
+const CONNECTION = nameBytes("connection");
+const KEEP_ALIVE = nameBytes("keep-alive");
+const CONTENT_LENGTH = nameBytes("content-length");
+const PROXY_CONNECTION = nameBytes("proxy-connection");
+const TRANSFER_ENCODING = nameBytes("transfer-encoding");
 
 /**
- * Reads field lines from `text`, which must have passed `assertCleanBlock` and end in CRLF, from `start` on.
+ * Sorts the fields of a block that has been scanned.
  * @throws MessageFault
  */
-export function readFields(text: string, start: number, maxFields: number): Fields {
+export function readFields(block: HeadBlock): Fields {
   const fields = new Fields();
-  let position = start;
-  let count = 0;
-  while (position < text.length) {
-    if (++count > maxFields) throw new MessageFault("too_many_fields");
-    const lineEnd = text.indexOf("\r\n", position);
-    const colon = text.indexOf(":", position);
-    if (colon === -1 || colon > lineEnd) throw new MessageFault(lineFault(text, position, lineEnd));
-    if (!isToken(text, position, colon)) throw new MessageFault(lineFault(text, position, colon));
-    let valueStart = colon + 1;
-    while (valueStart < lineEnd && isBlank(text.charCodeAt(valueStart))) valueStart++;
-    let valueEnd = lineEnd;
-    while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--;
-    take(fields, text.slice(position, colon), text.slice(valueStart, valueEnd));
-    position = lineEnd + 2;
+  for (let field = 0; field < block.fieldCount; field++) {
+    if (!takeHop(fields, block, field)) fields.pairs.push(block.name(field), block.value(field));
   }
   if (fields.connection !== undefined) dropNominated(fields);
   return fields;
 }
 
-/** Length first: of the usual fields nearly none has the length of one that concerns this hop. */
-function take(fields: Fields, name: string, value: string): void {
-  switch (name.length) {
+/**
+ * Takes a field that ends at this hop; false for all others.
+ *
+ * Length first: of the usual fields nearly none has the length of one that concerns this hop.
+ */
+function takeHop(fields: Fields, block: HeadBlock, field: number): boolean {
+  switch (block.nameEnd(field) - block.nameStart(field)) {
     case 2:
-      if (isName(name, "te")) {
-        if (/(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(value)) fields.acceptsTrailers = true;
-        return;
-      }
-      break;
+      if (!block.isNamed(field, TE)) return false;
+      if (/(?:^|,)[ \t]*trailers[ \t]*(?:,|$)/i.test(block.value(field))) fields.acceptsTrailers = true;
+      return true;
     case 4:
-      if (isName(name, "host")) {
-        if (fields.host !== undefined) throw new MessageFault("repeated_host");
-        fields.host = value;
-        return;
-      }
-      break;
+      if (!block.isNamed(field, HOST)) return false;
+      if (fields.host !== undefined) throw new MessageFault("repeated_host");
+      fields.host = block.value(field);
+      return true;
     case 6:
-      if (isName(name, "expect")) {
-        fields.expect = fields.expect === undefined ? value : `${fields.expect}, ${value}`;
-        return;
-      }
-      break;
+      if (!block.isNamed(field, EXPECT)) return false;
+      fields.expect = listed(fields.expect, block.value(field));
+      return true;
     case 7:
-      if (isName(name, "upgrade")) return;
-      break;
+      return block.isNamed(field, UPGRADE);
     case 10:
-      if (isName(name, "connection")) {
-        fields.connection = fields.connection === undefined ? value : `${fields.connection},${value}`;
-        return;
+      if (block.isNamed(field, CONNECTION)) {
+        fields.connection = listed(fields.connection, block.value(field));
+        return true;
       }
-      if (isName(name, "keep-alive")) {
-        fields.keepAlive = value;
-        return;
-      }
-      break;
+      if (!block.isNamed(field, KEEP_ALIVE)) return false;
+      fields.keepAlive = block.value(field);
+      return true;
     case 14:
-      if (isName(name, "content-length")) {
-        if (fields.contentLength !== undefined) throw new MessageFault("repeated_content_length");
-        fields.contentLength = value;
-        return;
-      }
-      break;
+      if (!block.isNamed(field, CONTENT_LENGTH)) return false;
+      if (fields.contentLength !== undefined) throw new MessageFault("repeated_content_length");
+      fields.contentLength = block.value(field);
+      return true;
     case 16:
-      if (isName(name, "proxy-connection")) return;
-      break;
+      return block.isNamed(field, PROXY_CONNECTION);
     case 17:
-      if (isName(name, "transfer-encoding")) {
-        fields.transferEncoding =
-          fields.transferEncoding === undefined ? value : `${fields.transferEncoding},${value}`;
-        return;
-      }
-      break;
+      if (!block.isNamed(field, TRANSFER_ENCODING)) return false;
+      fields.transferEncoding = listed(fields.transferEncoding, block.value(field));
+      return true;
+    default:
+      return false;
   }
-  fields.pairs.push(name, value);
+}
+
+/** A field that may come in several lines is one list. */
+function listed(before: string | undefined, value: string): string {
+  return before === undefined ? value : `${before},${value}`;
 }
 
 // A caller must not be able to strip what heddle and its peers rely on by naming it in Connection.
@@ -134,19 +128,9 @@ function dropNominated(fields: Fields): void {
 export function hasConnectionOption(connection: string | undefined, option: string): boolean {
   if (connection === undefined) return false;
   if (isName(connection, option)) return true;
+  if (isName(connection, "keep-alive")) return false;
   return connection
     .toLowerCase()
     .split(",")
     .some((listed) => listed.trim() === option);
-}
-
-function isBlank(code: number): boolean {
-  return code === SPACE || code === TAB;
-}
-
-function lineFault(text: string, start: number, end: number) {
-  if (isBlank(text.charCodeAt(start))) return "folded_line";
-  const colon = text.charAt(end) === ":";
-  if (colon && end > start && isBlank(text.charCodeAt(end - 1))) return "space_before_colon";
-  return colon ? "malformed_field_name" : "missing_colon";
 }

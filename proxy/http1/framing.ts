@@ -53,9 +53,16 @@ function chunkedFraming(fields: Fields, minorVersion: number): Framing {
 }
 
 // Up to 15 digits stay exact in a double; a petabyte is enough.
-const DECIMAL = /^[0-9]{1,15}$/;
+const MAX_DIGITS = 15;
 
 function contentLength(text: string): number {
-  if (!DECIMAL.test(text)) throw new MessageFault("malformed_content_length");
-  return Number(text);
+  const digits = text.length;
+  if (digits === 0 || digits > MAX_DIGITS) throw new MessageFault("malformed_content_length");
+  let length = 0;
+  for (let i = 0; i < digits; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) throw new MessageFault("malformed_content_length");
+    length = length * 10 + digit;
+  }
+  return length;
 }

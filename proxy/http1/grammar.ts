@@ -1,21 +1,26 @@
 /**
- * The alphabet of RFC 9110 and 9112: which characters may stand where. Tables and expressions, no state.
+ * The alphabet of RFC 9110 and 9112: which bytes may stand where. Tables and expressions, no state.
  */
 import { type FaultReason, MessageFault } from "./fault.ts";
 
 /** tchar of RFC 9110, 5.6.2. */
-const TOKEN = new Uint8Array(256);
+export const TOKEN_BYTES: Uint8Array = new Uint8Array(256);
 for (const character of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
-  TOKEN[character.charCodeAt(0)] = 1;
+  TOKEN_BYTES[character.charCodeAt(0)] = 1;
 }
 
-/** Whether text[start, end) is a token: not empty, and of token characters only. */
-export function isToken(text: string, start: number, end: number): boolean {
-  if (start >= end) return false;
-  for (let i = start; i < end; i++) {
-    if (TOKEN[text.charCodeAt(i)] !== 1) return false;
-  }
-  return true;
+/** What may stand within a line: HTAB, SP, VCHAR and obs-text of RFC 9110, 5.5. No other control character. */
+export const TEXT_BYTES: Uint8Array = new Uint8Array(256).fill(1, 32);
+TEXT_BYTES[9] = 1;
+TEXT_BYTES[127] = 0;
+
+/** Visible ASCII without '#': a fragment is never sent, and anything else is seen differently by different readers. */
+export const TARGET_BYTES: Uint8Array = new Uint8Array(256).fill(1, 33, 127);
+TARGET_BYTES[35] = 0;
+
+/** HTAB or SP. */
+export function isBlank(byte: number): boolean {
+  return byte === 32 || byte === 9;
 }
 
 // Control characters but HTAB, CR and LF; a CR without its LF; a LF without its CR.
@@ -35,13 +40,12 @@ function forbiddenReason(character: string): FaultReason {
 // uri-host [ ":" port ] of RFC 9110, 7.2, without percent-encoding and without userinfo.
 const AUTHORITY = /^(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
 
+/** Most callers ask the same few hosts again and again. */
+let lastAuthority = "";
+
 export function isAuthority(text: string): boolean {
-  return AUTHORITY.test(text);
-}
-
-// Visible ASCII without '#': a fragment is never sent, and anything else is seen differently by different readers.
-const TARGET = /^[\x21\x22\x24-\x7e]+$/;
-
-export function isTargetText(text: string): boolean {
-  return TARGET.test(text);
+  if (text === lastAuthority && text !== "") return true;
+  if (!AUTHORITY.test(text)) return false;
+  lastAuthority = text;
+  return true;
 }

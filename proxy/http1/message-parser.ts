@@ -10,7 +10,7 @@ import { ChunkedReader } from "./chunked-reader.ts";
 import { MessageFault } from "./fault.ts";
 import { readFields } from "./fields.ts";
 import { CHUNKED, type Framing, UNTIL_CLOSE } from "./framing.ts";
-import { assertCleanBlock } from "./grammar.ts";
+import type { HeadBlock } from "./head-block.ts";
 import { INTERIM_COUNT, type MessageLimits } from "./limits.ts";
 
 /** What the parser asks of a head, whichever way the message goes. */
@@ -43,8 +43,7 @@ const CR = 13;
 const LF = 10;
 
 export class MessageParser<Head extends ParsedHead> {
-  readonly #parseHead: (text: string) => Head;
-  readonly #limits: MessageLimits;
+  readonly #parseHead: (block: HeadBlock) => Head;
   readonly #events: MessageEvents<Head>;
   readonly #block: BlockReader;
   readonly #chunked = new ChunkedReader();
@@ -53,11 +52,10 @@ export class MessageParser<Head extends ParsedHead> {
   #remainingBytes = 0;
   #interims = 0;
 
-  constructor(parseHead: (text: string) => Head, limits: MessageLimits, events: MessageEvents<Head>) {
+  constructor(parseHead: (block: HeadBlock) => Head, limits: MessageLimits, events: MessageEvents<Head>) {
     this.#parseHead = parseHead;
-    this.#limits = limits;
     this.#events = events;
-    this.#block = new BlockReader(limits.headBytes);
+    this.#block = new BlockReader(limits);
     this.#onData = (data) => events.onData(data);
   }
 
@@ -94,7 +92,7 @@ export class MessageParser<Head extends ParsedHead> {
           const end = this.#block.read(bytes, position);
           if (end === -1) return bytes.length;
           position = end;
-          if (this.#startBody(this.#parseHead(this.#block.text))) return position;
+          if (this.#startBody(this.#parseHead(this.#block.block))) return position;
           break;
         }
         case "length": {
@@ -118,7 +116,7 @@ export class MessageParser<Head extends ParsedHead> {
         case "trailers": {
           const end = this.#block.read(bytes, position);
           if (end === -1) return bytes.length;
-          this.#end(parseTrailers(this.#block.text, this.#limits));
+          this.#end(parseTrailers(this.#block.block));
           return end;
         }
         case "until-close":
@@ -173,10 +171,9 @@ const NO_TRAILER =
   /^(?:content-.*|authorization|cookie|set-cookie|via|x-forwarded-.*|x-heddle-.*|x-request-id)$/i;
 
 /** Fields that decide about framing, routing, trust or the connection have no business after the body. */
-function parseTrailers(text: string, limits: MessageLimits): readonly string[] {
-  if (text.length === 2) return NO_TRAILERS;
-  assertCleanBlock(text);
-  const { pairs, ...hop } = readFields(text, 2, limits.fieldCount);
+function parseTrailers(block: HeadBlock): readonly string[] {
+  if (block.fieldCount === 0) return NO_TRAILERS;
+  const { pairs, ...hop } = readFields(block);
   const { contentLength, transferEncoding, host, connection, expect } = hop;
   for (const forbidden of [contentLength, transferEncoding, host, connection, expect])
     if (forbidden !== undefined) throw new MessageFault("forbidden_trailer");

@@ -8,7 +8,8 @@ import type { RequestHead } from "../../core/index.ts";
 import { MessageFault } from "./fault.ts";
 import { type Fields, hasConnectionOption, readFields } from "./fields.ts";
 import { type Framing, requestFraming } from "./framing.ts";
-import { assertCleanBlock, isAuthority, isTargetText, isToken } from "./grammar.ts";
+import { isAuthority, TARGET_BYTES, TOKEN_BYTES } from "./grammar.ts";
+import type { HeadBlock } from "./head-block.ts";
 import type { MessageLimits } from "./limits.ts";
 
 export interface ParsedRequest extends RequestHead {
@@ -17,28 +18,30 @@ export interface ParsedRequest extends RequestHead {
   readonly keepAlive: boolean;
 }
 
+const SPACE = 32;
+const SLASH = 47;
+
 /**
- * @param text the head up to and including the CRLF of its last line, one character per byte
  * @throws MessageFault
  */
-export function parseRequestHead(text: string, limits: MessageLimits): ParsedRequest {
-  assertCleanBlock(text);
-  const lineEnd = text.indexOf("\r\n");
+export function parseRequestHead(block: HeadBlock, limits: MessageLimits): ParsedRequest {
+  const { text, bytes, start, lineEnd } = block;
   if (lineEnd > limits.startLineBytes) throw new MessageFault("start_line_too_long");
-  const methodEnd = text.indexOf(" ");
-  const targetEnd = text.indexOf(" ", methodEnd + 1);
-  if (methodEnd <= 0 || methodEnd > lineEnd || targetEnd === -1 || targetEnd > lineEnd)
-    throw new MessageFault("malformed_request_line");
-  if (!isToken(text, 0, methodEnd)) throw new MessageFault("malformed_method");
-  const minorVersion = requestVersion(text.slice(targetEnd + 1, lineEnd));
+  let methodEnd = 0;
+  while (TOKEN_BYTES[bytes[start + methodEnd]!] === 1) methodEnd++;
+  let targetEnd = methodEnd + 1;
+  while (TARGET_BYTES[bytes[start + targetEnd]!] === 1) targetEnd++;
+  if (methodEnd === 0 || bytes[start + methodEnd] !== SPACE || bytes[start + targetEnd] !== SPACE)
+    refuseRequestLine(text.slice(0, lineEnd));
+  const minorVersion = requestVersion(text, targetEnd + 1, lineEnd);
   const method = text.slice(0, methodEnd);
   if (method === "CONNECT") throw new MessageFault("connect_method");
   const rawTarget = text.slice(methodEnd + 1, targetEnd);
-  if (!isTargetText(rawTarget)) throw new MessageFault("malformed_target");
+  if (rawTarget === "") throw new MessageFault("malformed_target");
 
-  const fields = readFields(text, lineEnd + 2, limits.fieldCount);
+  const fields = readFields(block);
   const host = checkedHost(fields, minorVersion);
-  const absolute = rawTarget.charCodeAt(0) === 47 ? undefined : absoluteTarget(rawTarget, method);
+  const absolute = rawTarget.charCodeAt(0) === SLASH ? undefined : absoluteTarget(rawTarget, method);
   if (absolute !== undefined && host !== "" && absolute.authority !== undefined) {
     if (absolute.authority.toLowerCase() !== host.toLowerCase()) throw new MessageFault("conflicting_host");
   }
@@ -57,10 +60,25 @@ export function parseRequestHead(text: string, limits: MessageLimits): ParsedReq
   };
 }
 
-function requestVersion(version: string): number {
-  if (version === "HTTP/1.1") return 1;
-  if (version === "HTTP/1.0") return 0;
-  throw new MessageFault(/^HTTP\/[0-9]\.[0-9]$/.test(version) ? "unsupported_version" : "malformed_version");
+/** Says what is wrong with a line that is not three parts of the right characters, divided by single spaces. */
+function refuseRequestLine(line: string): never {
+  const methodEnd = line.indexOf(" ");
+  const targetEnd = line.indexOf(" ", methodEnd + 1);
+  if (methodEnd <= 0 || targetEnd === -1) throw new MessageFault("malformed_request_line");
+  const method = line.slice(0, methodEnd);
+  const token = [...Buffer.from(method, "latin1")].every((byte) => TOKEN_BYTES[byte] === 1);
+  if (!token) throw new MessageFault("malformed_method");
+  requestVersion(line, targetEnd + 1, line.length);
+  throw new MessageFault(method === "CONNECT" ? "connect_method" : "malformed_target");
+}
+
+function requestVersion(text: string, start: number, end: number): number {
+  if (end - start === 8) {
+    if (text.startsWith("HTTP/1.1", start)) return 1;
+    if (text.startsWith("HTTP/1.0", start)) return 0;
+  }
+  const known = /^HTTP\/[0-9]\.[0-9]$/.test(text.slice(start, end));
+  throw new MessageFault(known ? "unsupported_version" : "malformed_version");
 }
 
 function checkedHost(fields: Fields, minorVersion: number): string {

@@ -6,7 +6,7 @@ import type { HeaderPairs } from "../../core/index.ts";
 import { MessageFault } from "./fault.ts";
 import { hasConnectionOption, readFields } from "./fields.ts";
 import { type Framing, responseFraming, UNTIL_CLOSE } from "./framing.ts";
-import { assertCleanBlock } from "./grammar.ts";
+import type { HeadBlock } from "./head-block.ts";
 import type { MessageLimits } from "./limits.ts";
 
 export interface ParsedResponse {
@@ -21,31 +21,29 @@ export interface ParsedResponse {
   readonly keepAliveTimeoutMs: number | undefined;
 }
 
-// The reason phrase may hold obs-text; control characters are refused with the block.
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5][0-9][0-9])(?: (.*))?$/;
+const DIGIT_0 = 48;
+const DIGIT_9 = 57;
+const SPACE = 32;
 
 /**
- * @param text the head up to and including the CRLF of its last line
  * @param method of the request that is answered
  * @throws MessageFault
  */
-export function parseResponseHead(text: string, limits: MessageLimits, method: string): ParsedResponse {
-  assertCleanBlock(text);
-  const lineEnd = text.indexOf("\r\n");
+export function parseResponseHead(block: HeadBlock, limits: MessageLimits, method: string): ParsedResponse {
+  const { text, lineEnd } = block;
   if (lineEnd > limits.startLineBytes) throw new MessageFault("head_too_large");
-  const line = STATUS_LINE.exec(text.slice(0, lineEnd));
-  if (line === null) throw new MessageFault("malformed_status_line");
-  const minorVersion = line[1] === "1" ? 1 : 0;
-  const status = Number(line[2]);
+  const minorVersion = responseVersion(text);
+  const status = readStatus(block);
   if (status === 101) throw new MessageFault("unexpected_switch");
-  const fields = readFields(text, lineEnd + 2, limits.fieldCount);
+  const fields = readFields(block);
   const framing = responseFraming(fields, minorVersion, status, method);
   // Where no body follows, Content-Length is information for the caller; elsewhere the framing carries it.
   if (fields.contentLength !== undefined && (method === "HEAD" || status === 304))
     fields.pairs.push("Content-Length", fields.contentLength);
   return {
     status,
-    reason: line[3] ?? "",
+    // It may hold obs-text; control characters are refused with the block.
+    reason: lineEnd <= REASON_AT ? "" : text.slice(REASON_AT, lineEnd),
     headers: fields.pairs,
     framing,
     interim: status < 200,
@@ -53,6 +51,31 @@ export function parseResponseHead(text: string, limits: MessageLimits, method: s
       minorVersion === 1 && framing !== UNTIL_CLOSE && !hasConnectionOption(fields.connection, "close"),
     keepAliveTimeoutMs: keepAliveTimeout(fields.keepAlive),
   };
+}
+
+const STATUS_AT = "HTTP/1.1 ".length;
+const REASON_AT = "HTTP/1.1 200 ".length;
+
+function responseVersion(text: string): number {
+  if (text.startsWith("HTTP/1.1 ")) return 1;
+  if (text.startsWith("HTTP/1.0 ")) return 0;
+  throw new MessageFault("malformed_status_line");
+}
+
+/** Three digits, and then a space and the reason, or nothing. */
+function readStatus({ bytes, start, lineEnd }: HeadBlock): number {
+  const at = start + STATUS_AT;
+  const end = lineEnd - STATUS_AT;
+  const delimited = end === 3 || (end > 3 && bytes[at + 3] === SPACE);
+  if (!delimited) throw new MessageFault("malformed_status_line");
+  let status = 0;
+  for (let i = at; i < at + 3; i++) {
+    const byte = bytes[i]!;
+    if (byte < DIGIT_0 || byte > DIGIT_9) throw new MessageFault("malformed_status_line");
+    status = status * 10 + byte - DIGIT_0;
+  }
+  if (status < 100 || status > 599) throw new MessageFault("malformed_status_line");
+  return status;
 }
 
 function keepAliveTimeout(value: string | undefined): number | undefined {

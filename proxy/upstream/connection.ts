@@ -27,6 +27,7 @@ import {
   parseResponseHead,
   UNTIL_CLOSE,
 } from "../http1/index.ts";
+import { READ_BUFFER } from "../read-buffer.ts";
 import { RequestWriter } from "./request-writer.ts";
 
 export interface ConnectionTimeouts {
@@ -45,12 +46,6 @@ export interface ConnectionOwner {
 }
 
 type State = "connecting" | "idle" | "sending" | "answering" | "closed";
-
-/**
- * All connections read into one buffer: what is read is dealt with before the next read, and only bodies are
- * copied out of it. A fresh buffer for each read would be most of the memory that a request costs.
- */
-const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 
 export class UpstreamConnection implements BodySource {
   readonly endpoint: Endpoint;
@@ -110,7 +105,10 @@ export class UpstreamConnection implements BodySource {
     });
     this.#socket.on("connect", () => this.#onConnect());
     this.#socket.on("end", () => this.#onPeerEnded());
-    this.#socket.on("drain", () => this.#writer.drained());
+    this.#socket.on("drain", () => {
+      clock.now();
+      this.#writer.drained();
+    });
     this.#socket.on("error", (error) => this.#fail(this.#lost(error)));
     this.#socket.on("close", () => this.#fail(this.#lost(undefined)));
     this.#expiry.moveTo(clock.now() + timeouts.connectMs);
@@ -140,7 +138,7 @@ export class UpstreamConnection implements BodySource {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
-      exchange.suspend("response", this.#clock.now(), this.#abort);
+      exchange.suspend("response", this.#clock.recentMs, this.#abort);
       if (this.#state !== "sending") return;
       // Until the request has been sent its caller sets the pace, and has its own limits.
       this.#expiry.suspend();
@@ -171,7 +169,7 @@ export class UpstreamConnection implements BodySource {
   }
 
   #awaitEndpoint(): void {
-    const latestMs = this.#clock.now() + this.#timeouts.attemptMs;
+    const latestMs = this.#clock.recentMs + this.#timeouts.attemptMs;
     this.#expiry.moveTo(Math.min(latestMs, this.#exchange!.deadlineMs));
   }
 
@@ -199,10 +197,10 @@ export class UpstreamConnection implements BodySource {
   #onHead(head: ParsedResponse): void {
     const exchange = this.#exchange!;
     if (head.interim) {
-      exchange.onInterim?.(head.status, head.reason, head.headers);
+      exchange.onInterim?.(exchange, head.status, head.reason, head.headers);
       return;
     }
-    const nowMs = this.#clock.now();
+    const nowMs = this.#clock.recentMs;
     this.#state = "answering";
     this.#reusable = head.keepAlive;
     if (head.keepAliveTimeoutMs !== undefined) this.#learnKeepAlive(head.keepAliveTimeoutMs);
@@ -224,7 +222,7 @@ export class UpstreamConnection implements BodySource {
   }
 
   #onData(data: Buffer): void {
-    this.#expiry.moveTo(this.#clock.now() + this.#timeouts.idleMs);
+    this.#expiry.moveTo(this.#clock.recentMs + this.#timeouts.idleMs);
     this.#responseBody!.push(Buffer.from(data));
   }
 
@@ -250,6 +248,7 @@ export class UpstreamConnection implements BodySource {
   /** Returning false pauses the reading. */
   #onRead(bytes: number): boolean {
     noteRead(bytes);
+    this.#clock.now();
     this.#onBytes(READ_BUFFER.subarray(0, bytes));
     return !this.#paused;
   }
@@ -315,7 +314,7 @@ export class UpstreamConnection implements BodySource {
     this.#exchange = undefined;
     this.#responseBody = undefined;
     this.#state = "idle";
-    this.#expiry.moveTo(this.#clock.now() + this.#keepAliveMs);
+    this.#expiry.moveTo(this.#clock.recentMs + this.#keepAliveMs);
     this.#owner.onFree(this);
   }
 

@@ -9,6 +9,7 @@ import type { Socket } from "node:net";
 import type { Body, BodySink, Exchange } from "../../core/index.ts";
 import { requestHead } from "../forwarded.ts";
 import { joinHead, lastChunk } from "../http1/index.ts";
+import { writeThisTurn } from "../turn.ts";
 import { writePiece } from "../write-piece.ts";
 
 /** What the connection is told. */
@@ -46,10 +47,10 @@ export class RequestWriter implements BodySink {
     const head = requestHead(exchange, this.#upstreamName);
     const { body } = exchange;
     if (body === undefined) {
-      this.#socket.write(head, "latin1");
+      writeThisTurn(this.#socket, head);
       this.#owner.onSent();
     } else if (body.complete && body.length !== undefined && body.length <= JOIN_LIMIT_BYTES) {
-      this.#socket.write(joinHead(head, body.takeAll()), "latin1");
+      writeThisTurn(this.#socket, joinHead(head, body.takeAll()));
       this.#owner.onSent();
     } else {
       this.#body = body;

@@ -20,6 +20,10 @@ export class ManualClock implements Clock {
     return this.#nowMs;
   }
 
+  get recentMs(): number {
+    return this.#nowMs;
+  }
+
   get pending(): number {
     return this.#waiting.size;
   }

@@ -187,8 +187,11 @@ const REQUEST_FAULTS: Refused = {
     block("GET\t/\tHTTP/1.1", "Host: a"),
     block("GET", "Host: a b c"),
     block("GET /", "Host: a b c"),
+  ],
+  empty_start_line: [
     block("", "", "GET / HTTP/1.1", "Host: a"),
     "\r\n\r\n\r\n",
+    "\r\n\r\n\r\nHost: a\r\n\r\n",
   ],
   malformed_method: [
     block("G(T / HTTP/1.1", "Host: a"),
@@ -292,6 +295,7 @@ const RESPONSE_FAULTS: Refused = {
   bare_carriage_return: ["\rHTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 O\rK\r\n\r\n"],
   bare_line_feed: ["HTTP/1.1 200 OK\n\n", "\nHTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n\n"],
   control_character: [block("HTTP/1.1 200 O\x00K")],
+  empty_start_line: [block("", "", "HTTP/1.1 200 OK"), "\r\n\r\n\r\n"],
   malformed_status_line: [
     block("HTTP/1.1 200OK"),
     block("HTTP/1.1  200 OK"),
@@ -309,7 +313,6 @@ const RESPONSE_FAULTS: Refused = {
     block("ICY 200 OK"),
     block(" HTTP/1.1 200 OK"),
     block("HTTP/1.1\t200\tOK"),
-    block("", "", "HTTP/1.1 200 OK"),
     block("GET / HTTP/1.1"),
   ],
   transfer_encoding_in_http10: [block("HTTP/1.0 200 OK", CHUNKED)],
