@@ -184,6 +184,11 @@ export class Exchange {
     return this.#aborted;
   }
 
+  /** From its arrival to its settling. */
+  get durationMs(): number {
+    return this.settledAtMs - this.arrivedAtMs;
+  }
+
   /** For layers that call something that takes one. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {

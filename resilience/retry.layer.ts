@@ -5,6 +5,7 @@
 import {
   asProxyError,
   type Clock,
+  called,
   type Exchange,
   type Handler,
   type Layer,
@@ -45,27 +46,37 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
     name: "retry",
     wrap(next: Handler): Handler {
       if (options.attempts === 0) return next;
-      return async (exchange) => {
+      /** Not an async loop: nearly every request needs one attempt, and a frame for it would be its dearest layer. */
+      function attempt(exchange: Exchange, count: number): Promise<ProxyResponse> {
+        return called(next, exchange).then(
+          (response) => {
+            if (isRetryable(options, response.status) && grants(exchange, count, response.status)) {
+              response.body.cancel(new ProxyError("upstream_reset", "the answer was discarded for a retry"));
+              return again(exchange, count);
+            }
+            exchange.body?.forget();
+            return response;
+          },
+          (thrown) => {
+            const failure = asProxyError(thrown);
+            if (isRetryable(options, failure) && grants(exchange, count, failure))
+              return again(exchange, count);
+            exchange.body?.forget();
+            throw failure;
+          },
+        );
+      }
+
+      async function again(exchange: Exchange, count: number): Promise<ProxyResponse> {
+        exchange.body?.rewind();
+        await pause(exchange, clock, backoffMs(options.backoff, count, random));
+        return attempt(exchange, count + 1);
+      }
+
+      return (exchange) => {
         budget.deposit(clock.recentMs);
         exchange.body?.remember(options.replayBytes);
-        for (let attempt = 1; ; attempt++) {
-          let response: ProxyResponse | undefined;
-          let failure: ProxyError | number;
-          try {
-            response = await next(exchange);
-            failure = response.status;
-          } catch (thrown) {
-            failure = asProxyError(thrown);
-          }
-          if (!isRetryable(options, failure) || !grants(exchange, attempt, failure)) {
-            exchange.body?.forget();
-            if (response !== undefined) return response;
-            throw failure;
-          }
-          response?.body.cancel(new ProxyError("upstream_reset", "the answer was discarded for a retry"));
-          exchange.body?.rewind();
-          await pause(exchange, clock, backoffMs(options.backoff, attempt, random));
-        }
+        return attempt(exchange, 1);
       };
     },
   };

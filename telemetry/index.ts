@@ -1,4 +1,4 @@
-export { type AccessLogWriter, accessLog, accessRecord } from "./access-log.layer.ts";
+export { type AccessLogWriter, accessLog, accessMembers } from "./access-log.layer.ts";
 export { LOG_LEVELS, type LogLevel, type ProcessLog, processLog } from "./logger.ts";
 export { METRICS, type MetricDefinition, type MetricName } from "./metric-names.ts";
 export { metrics } from "./metrics.layer.ts";

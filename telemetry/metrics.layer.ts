@@ -7,14 +7,7 @@ import type { RequestTally } from "./request-tally.ts";
 
 export function metrics(tally: RequestTally): Layer {
   function record(exchange: Exchange): void {
-    tally.record({
-      direction: exchange.direction,
-      upstream: exchange.upstream,
-      route: exchange.route,
-      status: exchange.status,
-      cause: exchange.cause,
-      durationMs: exchange.settledAtMs - exchange.arrivedAtMs,
-    });
+    tally.record(exchange);
   }
   return {
     name: "metrics",

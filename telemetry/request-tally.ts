@@ -66,9 +66,10 @@ export class RequestTally {
     const scope = this.#scope(ending.direction, ending.upstream, ending.route);
     this.#count(scope, ending);
     scope.count++;
-    scope.sumMs += ending.durationMs;
+    const { durationMs } = ending;
+    scope.sumMs += durationMs;
     let bucket = 0;
-    while (bucket < BUCKETS_MS.length && ending.durationMs > BUCKETS_MS[bucket]!) bucket++;
+    while (bucket < BUCKETS_MS.length && durationMs > BUCKETS_MS[bucket]!) bucket++;
     scope.buckets[bucket]!++;
   }
 

@@ -31,6 +31,7 @@ import {
   parseRequestHead,
   unreadableRequest,
 } from "../http1/index.ts";
+import { copyOf } from "../read-buffer.ts";
 import { errorResponse } from "../rescue.layer.ts";
 import { plainAddress } from "./client-address.ts";
 import type { ListenerOptions } from "./listener-options.ts";
@@ -76,7 +77,7 @@ export class DownstreamConnection implements BodySource {
   #closing = false;
 
   constructor(accepted: Socket, parts: ConnectionParts) {
-    const socket = takeOver(accepted, (bytes) => this.#onRead(bytes));
+    const socket = takeOver(accepted, (bytes, length) => this.#onRead(bytes, length));
     this.#socket = socket;
     this.#parts = parts;
     this.#clientAddress = plainAddress(socket.remoteAddress);
@@ -86,7 +87,7 @@ export class DownstreamConnection implements BodySource {
       parts.options.limits,
       {
         onHead: (head) => this.#onHead(head),
-        onData: (data) => this.#requestBody!.push(Buffer.from(data)),
+        onData: (bytes, start, end) => this.#requestBody!.push(copyOf(bytes, start, end)),
         onEnd: (trailers) => this.#onEnd(trailers),
       },
     );
@@ -130,35 +131,36 @@ export class DownstreamConnection implements BodySource {
 
   // --- what the socket says
 
-  #onRead(bytes: Buffer): void {
-    noteRead(bytes.length);
+  #onRead(bytes: Buffer, length: number): void {
+    noteRead(length);
     this.#parts.clock.now();
     if (this.#closing) return;
     if (this.#full || (this.#exchange !== undefined && this.#requestEnded)) {
-      this.#hold(bytes);
+      this.#hold(bytes, 0, length);
       return;
     }
     if (this.#exchange === undefined && this.#parser.idle) this.#expireIn(this.#parts.options.headMs);
     else if (this.#exchange !== undefined) this.#expireIn(this.#parts.options.bodyMs);
-    this.#read(bytes);
+    this.#read(bytes, length);
   }
 
-  #read(bytes: Buffer): void {
+  #read(bytes: Buffer, length: number): void {
     let read = 0;
     try {
-      read = this.#parser.execute(bytes, 0);
+      read = this.#parser.execute(bytes, 0, length);
     } catch (thrown) {
       if (!(thrown instanceof MessageFault)) throw thrown;
       this.#refuse(thrown);
       return;
     }
-    if (read < bytes.length) this.#hold(bytes.subarray(read));
+    if (read < length) this.#hold(bytes, read, length);
     this.#dispatch();
   }
 
   /** Bytes of a next request: they wait, and no more are read, so a caller cannot make heddle hold them. */
-  #hold(bytes: Buffer): void {
-    this.#held = this.#held === undefined ? Buffer.from(bytes) : Buffer.concat([this.#held, bytes]);
+  #hold(bytes: Buffer, start: number, end: number): void {
+    const more = copyOf(bytes, start, end);
+    this.#held = this.#held === undefined ? more : Buffer.concat([this.#held, more]);
     this.#socket.pause();
   }
 
@@ -361,7 +363,7 @@ export class DownstreamConnection implements BodySource {
     this.#held = undefined;
     this.#socket.resume();
     this.#expireIn(this.#parts.options.headMs);
-    this.#read(held);
+    this.#read(held, held.length);
   }
 
   /** Ends our side and waits a little for the caller's, reading and forgetting what still comes. */

@@ -18,11 +18,11 @@ interface WithHandle {
  * @param onRead told of every read; the bytes are valid until it returns
  * @returns the socket that takes its place, reading
  */
-export function takeOver(accepted: Socket, onRead: (bytes: Buffer) => void): Socket {
+export function takeOver(accepted: Socket, onRead: (bytes: Buffer, length: number) => void): Socket {
   const bare = accepted as unknown as WithHandle;
   const handle = bare._handle;
   if (handle === null || handle === undefined) {
-    accepted.on("data", onRead);
+    accepted.on("data", (bytes: Buffer) => onRead(bytes, bytes.length));
     return accepted;
   }
   bare._handle = null;
@@ -33,7 +33,7 @@ export function takeOver(accepted: Socket, onRead: (bytes: Buffer) => void): Soc
     onread: {
       buffer: READ_BUFFER,
       callback: (length: number) => {
-        onRead(READ_BUFFER.subarray(0, length));
+        onRead(READ_BUFFER, length);
         return true;
       },
     },

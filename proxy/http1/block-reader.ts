@@ -35,12 +35,12 @@ export class BlockReader {
   }
 
   /**
-   * Reads from `offset` on. Returns the offset after the empty line, or -1 when more bytes are needed.
+   * Reads chunk[offset, limit). Returns the offset after the empty line, or -1 when more bytes are needed.
    * @throws MessageFault
    */
-  read(chunk: Buffer, offset: number): number {
+  read(chunk: Buffer, offset: number, limit: number): number {
     if (this.#length === 0) {
-      const end = this.block.scan(chunk, offset, false);
+      const end = this.block.scan(chunk, offset, limit, false);
       if (end !== -1) {
         if (end - 2 - offset > this.#limitBytes) this.#refuseTooLarge(chunk, offset);
         return end;
@@ -49,7 +49,7 @@ export class BlockReader {
     const before = this.#length;
     // Never more than the limit is copied, so a peer cannot make heddle hold more.
     const room = this.#limitBytes + END.length - before;
-    const taken = chunk.subarray(offset, Math.min(chunk.length, offset + room));
+    const taken = chunk.subarray(offset, Math.min(limit, offset + room));
     this.#append(taken);
     const gathered = this.#gathered!.subarray(0, this.#length);
     const end = gathered.indexOf(END, Math.max(0, before - 3));
@@ -67,7 +67,8 @@ export class BlockReader {
     if (end > this.#limitBytes) this.#refuseTooLarge(bytes, 0);
     const trailers = this.#trailers;
     this.#trailers = false;
-    if (this.block.scan(bytes, 0, trailers) === -1) this.block.refuse(bytes.toString("latin1", 0, end), 0);
+    if (this.block.scan(bytes, 0, bytes.length, trailers) === -1)
+      this.block.refuse(bytes.toString("latin1", 0, end), 0);
     if (this.#gathered!.length > KEPT_BYTES) this.#gathered = undefined;
   }
 

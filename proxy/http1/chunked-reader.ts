@@ -32,17 +32,22 @@ export class ChunkedReader {
   }
 
   /**
-   * Reads from `offset` until the chunk of bytes is used up or the last chunk has been read; returns the new offset.
+   * Reads bytes[offset, limit) until they are used up or the last chunk has been read; returns the new offset.
    * @throws MessageFault
    */
-  read(bytes: Buffer, offset: number, onData: (data: Buffer) => void): number {
+  read(
+    bytes: Buffer,
+    offset: number,
+    limit: number,
+    onData: (bytes: Buffer, start: number, end: number) => void,
+  ): number {
     let position = offset;
     let start = offset;
     let end = offset;
     try {
-      while (position < bytes.length && this.#state !== "last") {
+      while (position < limit && this.#state !== "last") {
         if (this.#state === "data") {
-          const pieceEnd = Math.min(bytes.length, position + this.#sizeBytes);
+          const pieceEnd = Math.min(limit, position + this.#sizeBytes);
           this.#sizeBytes -= pieceEnd - position;
           if (this.#sizeBytes === 0) this.#state = "data-cr";
           if (start === end) start = end = position;
@@ -55,7 +60,7 @@ export class ChunkedReader {
       }
     } finally {
       // Also before a fault: what came before it does not depend on the packets.
-      if (end > start) onData(bytes.subarray(start, end));
+      if (end > start) onData(bytes, start, end);
     }
     return position;
   }

@@ -37,8 +37,7 @@ export class HeadBlock {
    * Returns the offset behind the empty line that ends the block, or -1 if it is not well-formed or not complete.
    * @param trailers the block has an empty start line, else it must have one that is not
    */
-  scan(bytes: Buffer, start: number, trailers: boolean): number {
-    const end = bytes.length;
+  scan(bytes: Buffer, start: number, end: number, trailers: boolean): number {
     let marks = this.#marks;
     let count = 0;
     let i = start;

@@ -22,8 +22,8 @@ export interface ParsedHead {
 
 export interface MessageEvents<Head extends ParsedHead> {
   onHead(head: Head): void;
-  /** A slice of what was fed in. It is not copied, but small chunks are moved together within what was fed in. */
-  onData(data: Buffer): void;
+  /** Where in what was fed in there is data: not copied, but small chunks have been moved together where they lay. */
+  onData(bytes: Buffer, start: number, end: number): void;
   /** `trailers` are flat pairs. */
   onEnd(trailers: readonly string[]): void;
 }
@@ -47,7 +47,7 @@ export class MessageParser<Head extends ParsedHead> {
   readonly #events: MessageEvents<Head>;
   readonly #block: BlockReader;
   readonly #chunked = new ChunkedReader();
-  readonly #onData: (data: Buffer) => void;
+  readonly #onData: (bytes: Buffer, start: number, end: number) => void;
   #state: State = "start";
   #remainingBytes = 0;
   #interims = 0;
@@ -56,7 +56,7 @@ export class MessageParser<Head extends ParsedHead> {
     this.#parseHead = parseHead;
     this.#events = events;
     this.#block = new BlockReader(limits);
-    this.#onData = (data) => events.onData(data);
+    this.#onData = (bytes, start, end) => events.onData(bytes, start, end);
   }
 
   /** No byte of a next message has been read, but perhaps the empty line that old clients send after a body. */
@@ -65,12 +65,12 @@ export class MessageParser<Head extends ParsedHead> {
   }
 
   /**
-   * Reads from `offset` to the end of the message or of the bytes; returns the offset reached.
+   * Reads bytes[start, end) to the end of the message or of the bytes; returns the offset reached.
    * @throws MessageFault
    */
-  execute(bytes: Buffer, offset: number): number {
-    let position = offset;
-    while (position < bytes.length) {
+  execute(bytes: Buffer, start: number, end: number): number {
+    let position = start;
+    while (position < end) {
       switch (this.#state) {
         case "start":
           // RFC 9112, 2.2: one empty line before a message is ignored, for the sake of old clients.
@@ -89,17 +89,17 @@ export class MessageParser<Head extends ParsedHead> {
           this.#state = "head";
           break;
         case "head": {
-          const end = this.#block.read(bytes, position);
-          if (end === -1) return bytes.length;
-          position = end;
+          const headEnd = this.#block.read(bytes, position, end);
+          if (headEnd === -1) return end;
+          position = headEnd;
           if (this.#startBody(this.#parseHead(this.#block.block))) return position;
           break;
         }
         case "length": {
-          const end = Math.min(bytes.length, position + this.#remainingBytes);
-          this.#remainingBytes -= end - position;
-          this.#events.onData(position === 0 && end === bytes.length ? bytes : bytes.subarray(position, end));
-          position = end;
+          const dataEnd = Math.min(end, position + this.#remainingBytes);
+          this.#remainingBytes -= dataEnd - position;
+          this.#events.onData(bytes, position, dataEnd);
+          position = dataEnd;
           if (this.#remainingBytes === 0) {
             this.#end(NO_TRAILERS);
             return position;
@@ -107,21 +107,21 @@ export class MessageParser<Head extends ParsedHead> {
           break;
         }
         case "chunked":
-          position = this.#chunked.read(bytes, position, this.#onData);
+          position = this.#chunked.read(bytes, position, end, this.#onData);
           if (this.#chunked.atTrailers) {
             this.#block.startAfterLine();
             this.#state = "trailers";
           }
           break;
         case "trailers": {
-          const end = this.#block.read(bytes, position);
-          if (end === -1) return bytes.length;
+          const trailersEnd = this.#block.read(bytes, position, end);
+          if (trailersEnd === -1) return end;
           this.#end(parseTrailers(this.#block.block));
-          return end;
+          return trailersEnd;
         }
         case "until-close":
-          this.#events.onData(bytes.subarray(position));
-          return bytes.length;
+          this.#events.onData(bytes, position, end);
+          return end;
       }
     }
     return position;

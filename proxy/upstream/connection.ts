@@ -27,7 +27,7 @@ import {
   parseResponseHead,
   UNTIL_CLOSE,
 } from "../http1/index.ts";
-import { READ_BUFFER } from "../read-buffer.ts";
+import { copyOf, READ_BUFFER } from "../read-buffer.ts";
 import { RequestWriter } from "./request-writer.ts";
 
 export interface ConnectionTimeouts {
@@ -88,7 +88,7 @@ export class UpstreamConnection implements BodySource {
       DEFAULT_LIMITS,
       {
         onHead: (head) => this.#onHead(head),
-        onData: (data) => this.#onData(data),
+        onData: (bytes, start, end) => this.#onData(bytes, start, end),
         onEnd: (trailers) => this.#onEnd(trailers),
       },
     );
@@ -96,7 +96,7 @@ export class UpstreamConnection implements BodySource {
       host: endpoint.address,
       port: endpoint.port,
       noDelay: true,
-      onread: { buffer: READ_BUFFER, callback: (bytes) => this.#onRead(bytes) },
+      onread: { buffer: READ_BUFFER, callback: (length) => this.#onRead(length) },
     });
     this.#writer = new RequestWriter(this.#socket, upstreamName, {
       onSent: () => this.#onRequestSent(),
@@ -221,9 +221,9 @@ export class UpstreamConnection implements BodySource {
     });
   }
 
-  #onData(data: Buffer): void {
+  #onData(bytes: Buffer, start: number, end: number): void {
     this.#expiry.moveTo(this.#clock.recentMs + this.#timeouts.idleMs);
-    this.#responseBody!.push(Buffer.from(data));
+    this.#responseBody!.push(copyOf(bytes, start, end));
   }
 
   #onEnd(trailers: readonly string[]): void {
@@ -246,22 +246,22 @@ export class UpstreamConnection implements BodySource {
   }
 
   /** Returning false pauses the reading. */
-  #onRead(bytes: number): boolean {
-    noteRead(bytes);
+  #onRead(length: number): boolean {
+    noteRead(length);
     this.#clock.now();
-    this.#onBytes(READ_BUFFER.subarray(0, bytes));
+    this.#onBytes(length);
     return !this.#paused;
   }
 
-  #onBytes(bytes: Buffer): void {
+  #onBytes(length: number): void {
     if (this.#state === "idle") {
       this.#fail(this.#error("upstream_reset", "the endpoint sent bytes that nobody asked for"));
       return;
     }
     if (this.#state !== "sending" && this.#state !== "answering") return;
     try {
-      const read = this.#parser.execute(bytes, 0);
-      if (read < bytes.length) this.#reusable = false;
+      const read = this.#parser.execute(READ_BUFFER, 0, length);
+      if (read < length) this.#reusable = false;
     } catch (thrown) {
       if (!(thrown instanceof MessageFault)) throw thrown;
       const message = `the answer of ${this.key} is malformed: ${thrown.message}`;

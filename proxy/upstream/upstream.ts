@@ -98,6 +98,8 @@ export class Upstream {
   /** Breakers that are not closed: while there is none, nothing has to be filtered. */
   #notClosed = 0;
   #breakerOpened = 0;
+  /** Counted apart from the map: a hash for every request is more than the count is worth. */
+  #succeeded = 0;
 
   /** @param prepare builds the stack of one endpoint, see stack.ts */
   constructor(
@@ -168,7 +170,8 @@ export class Upstream {
   }
 
   countAttempt(outcome: string): void {
-    this.#attempts.set(outcome, (this.#attempts.get(outcome) ?? 0) + 1);
+    if (outcome === "success") this.#succeeded++;
+    else this.#attempts.set(outcome, (this.#attempts.get(outcome) ?? 0) + 1);
   }
 
   countRetryRefused(reason: RetryRefusal): void {
@@ -180,7 +183,7 @@ export class Upstream {
     for (const endpoint of this.#endpoints) breakers[endpoint.breaker.state]++;
     return {
       upstream: this.name,
-      attempts: this.#attempts,
+      attempts: this.#succeeded === 0 ? this.#attempts : this.#attempts.set("success", this.#succeeded),
       retriesRefused: this.#retriesRefused,
       breakerOpened: this.#breakerOpened,
       connectionsOpened: this.#pool.openedTotal,

@@ -58,7 +58,7 @@ type Events = MessageEvents<ParsedRequest | ParsedResponse>;
 
 interface AnyParser {
   readonly idle: boolean;
-  execute(bytes: Buffer, offset: number): number;
+  execute(bytes: Buffer, start: number, end: number): number;
   finish(): boolean;
 }
 
@@ -73,7 +73,8 @@ function record(pieces: readonly Buffer[], create: (events: Events) => AnyParser
   };
   const parser = create({
     onHead: (head) => add({ on: "head", head: { ...head, headers: [...head.headers] } }),
-    onData(data) {
+    onData(bytes, start, end) {
+      const data = bytes.subarray(start, end);
       const last = seen.at(-1);
       if (data.length === 0) throw new Error("an empty piece of data");
       if (last?.on !== "data") add({ on: "data", bytes: data.toString("latin1") });
@@ -93,12 +94,14 @@ function record(pieces: readonly Buffer[], create: (events: Events) => AnyParser
   try {
     for (const [index, piece] of pieces.entries()) {
       const start = index % 2 === 0 ? 0 : NOT_ITS_OWN.length;
-      const bytes = Buffer.concat([NOT_ITS_OWN.subarray(0, start), piece]);
+      // And bytes behind it that are not its own either.
+      const bytes = Buffer.concat([NOT_ITS_OWN.subarray(0, start), piece, NOT_ITS_OWN, NOT_ITS_OWN]);
+      const end = start + piece.length;
       let offset = start;
-      while (offset < bytes.length) {
-        const reached = parser.execute(bytes, offset);
-        if (reached <= offset || reached > bytes.length) throw new Error(`from ${offset} to ${reached}`);
-        if (reached < bytes.length && ended === undefined) throw new Error("stopped before an end");
+      while (offset < end) {
+        const reached = parser.execute(bytes, offset, end);
+        if (reached <= offset || reached > end) throw new Error(`from ${offset} to ${reached}`);
+        if (reached < end && ended === undefined) throw new Error("stopped before an end");
         offset = reached;
         settleEnd(before + offset - start);
       }

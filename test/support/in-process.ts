@@ -37,8 +37,8 @@ export async function startInProcess(t: Test, yaml: string): Promise<InProcess> 
   };
   const log: ProcessLog = {
     log: { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") },
-    writeAccess: (record) => {
-      access.push(record as Record<string, unknown>);
+    writeAccess: (members) => {
+      access.push(JSON.parse(`{${members}}`));
       for (const look of waiting) look();
     },
     level: "info",

@@ -171,7 +171,7 @@ export function logInto(records: LogRecord[]): ProcessLog {
   };
   return {
     log: { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") },
-    writeAccess: (record) => at("info")(record, "request"),
+    writeAccess: (members) => at("info")(JSON.parse(`{${members}}`), "request"),
     level: "debug",
     droppedLines: () => 0,
     flush: async () => {},

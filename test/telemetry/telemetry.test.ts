@@ -5,7 +5,7 @@ import { test } from "tap";
 import { Body, type Exchange, ProxyError } from "../../core/index.ts";
 import {
   accessLog,
-  accessRecord,
+  accessMembers,
   DURATION_BUCKETS_S,
   MAX_REQUEST_SERIES,
   METRICS,
@@ -298,10 +298,14 @@ function answered(settings: ExchangeSettings = {}): Exchange {
   return exchange;
 }
 
+function recordOf(exchange: Exchange): Record<string, unknown> {
+  return JSON.parse(`{${accessMembers(exchange)}}`);
+}
+
 test("one record says what was asked, who answered and where the time went, and leaves the query out", async (t) => {
   const exchange = answered();
   exchange.settle("success", 1030.123456);
-  const record = accessRecord(exchange);
+  const record = recordOf(exchange);
   t.strictSame(record, {
     direction: "outbound",
     method: "GET",
@@ -335,7 +339,7 @@ test("every wait has its own field, and the proxy's own time is what is left of 
     exchange.resume(nowMs);
   }
   exchange.settle("success", nowMs + 0.25);
-  t.match(accessRecord(exchange), {
+  t.match(recordOf(exchange), {
     durationMs: 216.25,
     queueMs: 10,
     connectMs: 20,
@@ -356,7 +360,7 @@ test("what is not a plain success is logged with its cause, the attempts and why
   exchange.status = 502;
   exchange.blame(new ProxyError("bad_response", "the answer is malformed", { detail: "bare_line_feed" }));
   exchange.settle("failure", 1050);
-  t.match(accessRecord(exchange), {
+  t.match(recordOf(exchange), {
     direction: "inbound",
     method: "POST",
     cause: "bad_response",
@@ -377,15 +381,15 @@ test("an upstream's own failing status has a cause, and no reason, as heddle kno
   // As the accepting connection notes it.
   exchange.cause = "upstream_status";
   exchange.settle("failure", 1050);
-  const record = accessRecord(exchange);
+  const record = recordOf(exchange);
   t.equal(record["cause"], "upstream_status");
   t.notOk("reason" in record, "an empty text says nothing");
   t.notOk("detail" in record);
 });
 
 test("a record is written once, when the request is settled", async (t) => {
-  const records: object[] = [];
-  const handle = accessLog((record) => records.push(record)).wrap(async () => responseOf());
+  const records: string[] = [];
+  const handle = accessLog((members) => records.push(members)).wrap(async () => responseOf());
   const exchange = exchangeOf();
   await handle(exchange);
   t.equal(records.length, 0);
@@ -415,7 +419,7 @@ test("the log is one JSON line per record, by level, whole when it has been flus
     log.log.debug({}, "not at this level");
     log.level = "error";
     log.log.info({}, "not any more");
-    log.writeAccess({ status: 200 });
+    log.writeAccess('"status":200');
     for (let i = 0; i < 200; i++) log.log.error({ i }, "many");
     await log.flush();
     process.exit(log.droppedLines());
