@@ -4,7 +4,6 @@
  */
 import { check } from "./check.ts";
 import type { Command } from "./command.ts";
-import { demo } from "./demo/demo.ts";
 import { ready } from "./ready.ts";
 import { run } from "./run.ts";
 
@@ -35,6 +34,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     about: "bring up a small mesh on this machine and watch it",
     options: { rate: { type: "string", default: "20" }, seconds: { type: "string" } },
     words: [0, 0],
-    act: demo,
+    // Loaded when it is asked for: its apps need modules that a sidecar does not.
+    act: async (given) => (await import("./demo/demo.ts")).demo(given),
   },
 };

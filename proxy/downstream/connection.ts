@@ -10,11 +10,7 @@ import {
   asProxyError,
   Body,
   type BodySource,
-  type Clock,
-  type Direction,
   Exchange,
-  type Handler,
-  type Log,
   type OnInterim,
   type Outcome,
   ProxyError,
@@ -34,30 +30,14 @@ import {
 import { copyOf } from "../read-buffer.ts";
 import { errorResponse } from "../rescue.layer.ts";
 import { plainAddress } from "./client-address.ts";
-import type { ListenerOptions } from "./listener-options.ts";
+import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { takeOver } from "./take-over.ts";
-
-/** What a connection needs of its listener. */
-export interface ConnectionParts {
-  readonly direction: Direction;
-  readonly boundUpstream: string | undefined;
-  readonly options: ListenerOptions;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly handle: Handler;
-  /** The caller's request id if it sent a usable one, else a fresh one. */
-  requestId(headers: readonly string[]): string;
-  draining(): boolean;
-  onBegun(exchange: Exchange): void;
-  onSettled(exchange: Exchange): void;
-  onClosed(connection: DownstreamConnection): void;
-}
 
 /** How long a closing connection listens on, so that the answer is not lost to a reset. */
 const LINGER_MS = 1000;
 
-export class DownstreamConnection implements BodySource {
+export class DownstreamConnection implements BodySource, OpenConnection {
   readonly #parts: ConnectionParts;
   readonly #socket: Socket;
   readonly #expiry: Expiry;
@@ -111,19 +91,16 @@ export class DownstreamConnection implements BodySource {
     return this.#exchange === undefined && this.#parser.idle && !this.#closing;
   }
 
-  /** The caller has not taken all of what was written. */
   get unread(): boolean {
     return this.#socket.writableLength > 0;
   }
 
-  /** Closes it at once if nothing is going on. */
   closeIfIdle(): void {
     if (!this.idle) return;
     if (this.unread) this.#close();
     else this.#socket.destroy();
   }
 
-  /** Ends it at once; a request that is under way fails with `reason`. */
   destroy(reason: ProxyError): void {
     this.#giveUp(reason);
     this.#socket.destroy();

@@ -13,7 +13,8 @@ import {
   type Log,
   ProxyError,
 } from "../../core/index.ts";
-import { type ConnectionParts, DownstreamConnection } from "./connection.ts";
+import { DownstreamConnection } from "./connection.ts";
+import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
 import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
 import { LiveList } from "./live-list.ts";
 
@@ -31,7 +32,7 @@ export interface ListenerSettings {
 export class Listener {
   readonly direction: Direction;
   readonly exchanges: LiveList<Exchange> = new LiveList();
-  readonly #connections = new Set<DownstreamConnection>();
+  readonly #connections = new Set<OpenConnection>();
   readonly #server: Server;
   readonly #listen: ListenAddress;
   readonly #log: Log;

@@ -203,7 +203,7 @@ test("a retry answers to the failures that the configuration names, and to no ot
 
 // --- the layer
 
-type Attempt = number | ProxyError | ProxyResponse;
+type Attempt = number | Error | ProxyResponse;
 
 /** A retry layer over an endpoint that answers as it is told, attempt by attempt; the last answer is repeated. */
 function retrying(attempts: readonly Attempt[], options: Partial<RetryOptions> = {}) {
@@ -221,7 +221,7 @@ function retrying(attempts: readonly Attempt[], options: Partial<RetryOptions> =
     sentAt.push(clock.now() - 1000);
     exchange.beginAttempt("10.0.0.1:80");
     if (exchange.body !== undefined) bodies.push(Buffer.concat(exchange.body.takeAll()).toString());
-    if (attempt instanceof ProxyError) throw attempt;
+    if (attempt instanceof Error) throw attempt;
     return typeof attempt === "number" ? responseOf(attempt) : attempt;
   });
   return { clock, handle, refusals, sentAt, bodies, budget };
@@ -235,7 +235,7 @@ test("what succeeds is sent once, and an error that nobody retries is passed on 
   const bad = retrying([fault]);
   await t.rejects(bad.handle(exchangeOf()), fault);
   t.same([bad.sentAt, bad.refusals], [[0], []]);
-  const bug = retrying([]).handle(exchangeOf());
+  const bug = retrying([new TypeError("a bug")]).handle(exchangeOf());
   await t.rejects(bug, { code: "internal_error" }, "what is not ours becomes an error of ours");
 });
 
