@@ -1,7 +1,7 @@
 /**
  * Keeps the memory of large transfers flat.
  *
- * Every read from a caller's socket brings a fresh 64 KiB buffer outside of V8's heap. V8 counts such memory only
+ * What is passed on is copied out of the read buffer, up to 64 KiB at a time, outside of V8's heap. V8 counts it only
  * for major collections, some 64 MiB late, while a minor one, which takes 0.1 ms here, would free it: the
  * buffers are dead as soon as they have been written. So one is asked for after so many bytes of bulk. Measured
  * on 1 GiB each way: memory grows by a quarter of what it did.

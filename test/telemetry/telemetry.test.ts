@@ -327,6 +327,27 @@ test("one record says what was asked, who answered and where the time went, and 
   t.notMatch(JSON.stringify(record), /secret|token/);
 });
 
+test("a record is JSON whatever stands in the request, and its times are exact to the microsecond", async (t) => {
+  const strange = 'quote " backslash \\ control \u0001 high \u00e9 line \n end';
+  const exchange = exchangeOf({ authority: strange, target: `/${strange}?secret`, nowMs: 0 });
+  exchange.route = strange;
+  exchange.settle("success", 1.0004);
+  t.match(recordOf(exchange), { authority: strange, path: `/${strange}`, route: strange, durationMs: 1 });
+  for (const [ms, written] of [
+    [0, 0],
+    [0.0004, 0],
+    [0.0006, 0.001],
+    [0.05, 0.05],
+    [0.9996, 1],
+    [12.34, 12.34],
+    [86_400_000.001, 86_400_000.001],
+  ] as const) {
+    const timed = exchangeOf({ nowMs: 0 });
+    timed.settle("success", ms);
+    t.equal(recordOf(timed)["durationMs"], written);
+  }
+});
+
 test("every wait has its own field, and the proxy's own time is what is left of the whole", async (t) => {
   const exchange = exchangeOf({ nowMs: 0 });
   let nowMs = 0;
