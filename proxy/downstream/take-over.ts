@@ -23,6 +23,8 @@ export function takeOver(accepted: Socket, onRead: (bytes: Buffer, length: numbe
   const handle = bare._handle;
   if (handle === null || handle === undefined) {
     accepted.on("data", (bytes: Buffer) => onRead(bytes, bytes.length));
+    // It was accepted paused, which a listener alone does not end.
+    accepted.resume();
     return accepted;
   }
   bare._handle = null;
