@@ -13,6 +13,7 @@ const LISTENER: Sentences = {
   keepAlive: "How long a caller's connection may stay unused between two requests.",
   maxHead: "How large a request's line and header fields may be together.",
   maxFields: "How many header fields a request may have.",
+  maxConnections: "How many callers may be connected at a time; further ones are hung up on.",
 };
 
 const TIMEOUTS: Sentences = {
@@ -21,7 +22,11 @@ const TIMEOUTS: Sentences = {
   attempt: "From the last byte of the request sent to the first of the answer, for each attempt.",
   request: "For the whole request with all its attempts and waits, until the head of the answer.",
   idle: "Between two pieces of an answer's body.",
+  tunnelIdle: "How long a connection that has switched protocols may carry nothing, either way.",
 };
+
+const UPGRADES =
+  "The protocols that a request may switch to, such as websocket; any other Upgrade is ignored, and the request answered as if it had none.";
 
 const RETRIES: Sentences = {
   "": "When a request is sent again; what may have been processed only if its method is idempotent or it has an Idempotency-Key.",
@@ -80,6 +85,7 @@ export const SENTENCES: Sentences = {
     ...under("breaker", BREAKER),
     ...under("limits", LIMITS),
     keepAliveToApp: "How long an unused connection to the app is kept.",
+    upgrades: UPGRADES,
   }),
   outbound: "What goes from the app to its peers.",
   ...under("outbound", LISTENER),
@@ -113,6 +119,7 @@ export const SENTENCES: Sentences = {
     ...under("breaker", BREAKER),
     ...under("limits", LIMITS),
     keepAlive: "How long an unused connection to an endpoint is kept, unless the endpoint promises less.",
+    upgrades: UPGRADES,
   }),
   routes:
     "Which requests go to which upstreams; the first match wins, and without a match the host names the upstream.",

@@ -32,6 +32,7 @@ const timeoutsWith = (attemptMs: number, request: string) =>
         attempt: v.optional(duration()),
         request: v.optional(duration(), request),
         idle: v.optional(duration(), "60s"),
+        tunnelIdle: v.optional(duration(), "1h"),
       }),
       v.transform((t) => ({
         // Without a word about them, a short request time-out is not contradicted by what is usual.
@@ -39,6 +40,7 @@ const timeoutsWith = (attemptMs: number, request: string) =>
         attemptMs: t.attempt ?? Math.min(attemptMs, t.request),
         requestMs: t.request,
         idleMs: t.idle,
+        tunnelIdleMs: t.tunnelIdle,
       })),
     ),
   );
@@ -141,6 +143,18 @@ const endpoint = v.union(
   ENDPOINT,
 );
 
+const UPGRADE = "a protocol such as websocket, in lower case; not h2c, whose requests would pass unread";
+const upgrades = v.optional(
+  v.array(
+    v.pipe(
+      v.string(UPGRADE),
+      v.regex(/^(?!h2c$|h2$|http\/)[a-z0-9][a-z0-9._+-]*(?:\/[a-z0-9._+-]+)?$/, UPGRADE),
+    ),
+    "a list of protocols",
+  ),
+  [],
+);
+
 const upstream = v.pipe(
   section({
     endpoints: v.optional(
@@ -154,6 +168,7 @@ const upstream = v.pipe(
     breaker: breakerWith(true),
     limits,
     keepAlive: v.optional(duration(), "4s"),
+    upgrades,
   }),
   v.transform(({ endpoints, service, localPort, keepAlive, ...options }) => ({
     endpoints,
@@ -170,6 +185,7 @@ const listenerWith = (listen: string) => ({
   keepAlive: v.optional(duration(), "60s"),
   maxHead: v.optional(size(1024 * 1024, 1024), "64KiB"),
   maxFields: v.optional(wholeNumber(1, 1000), 128),
+  maxConnections: v.optional(wholeNumber(1, 1_000_000), 20_000),
 });
 
 interface ListenerSettings {
@@ -179,6 +195,7 @@ interface ListenerSettings {
   readonly keepAlive: number;
   readonly maxHead: number;
   readonly maxFields: number;
+  readonly maxConnections: number;
 }
 
 function listenerOptions(settings: ListenerSettings) {
@@ -187,6 +204,7 @@ function listenerOptions(settings: ListenerSettings) {
     headMs: settings.headTimeout,
     bodyMs: settings.bodyTimeout,
     keepAliveMs: settings.keepAlive,
+    maxConnections: settings.maxConnections,
     limits: { startLineBytes: 8192, headBytes: settings.maxHead, fieldCount: settings.maxFields },
   };
 }
@@ -200,18 +218,22 @@ const inbound = withDefaults(
       breaker: breakerWith(false),
       limits,
       keepAliveToApp: v.optional(duration(), "4s"),
+      upgrades,
     }),
-    v.transform(({ timeouts, retries, breaker, limits: most, keepAliveToApp, ...listener }) => ({
-      listener: listenerOptions(listener),
-      app: {
-        balancing: { algorithm: "random" as const },
-        timeouts,
-        retries,
-        breaker,
-        limits: most,
-        keepAliveMs: keepAliveToApp,
-      },
-    })),
+    v.transform(
+      ({ timeouts, retries, breaker, limits: most, keepAliveToApp, upgrades: to, ...listener }) => ({
+        listener: listenerOptions(listener),
+        app: {
+          balancing: { algorithm: "random" as const },
+          timeouts,
+          retries,
+          breaker,
+          limits: most,
+          keepAliveMs: keepAliveToApp,
+          upgrades: to,
+        },
+      }),
+    ),
   ),
 );
 

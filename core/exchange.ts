@@ -30,6 +30,8 @@ export interface RequestHead {
   readonly minorVersion: number;
   readonly headers: HeaderPairs;
   readonly expectsContinue: boolean;
+  /** The protocol that the caller would like to switch to, in lower case, such as `websocket`; empty for none. */
+  readonly upgrade: string;
 }
 
 /** Milliseconds spent suspended, by what was waited for. */
@@ -77,6 +79,7 @@ export class Exchange {
   readonly headers: HeaderPairs;
   readonly body: Body | undefined;
   readonly expectsContinue: boolean;
+  readonly upgrade: string;
   readonly clientAddress: string;
   /** Why the request is refused before any layer looks at it: it is malformed. */
   fault: ProxyError | undefined;
@@ -140,6 +143,7 @@ export class Exchange {
     this.minorVersion = head.minorVersion;
     this.headers = head.headers;
     this.expectsContinue = head.expectsContinue;
+    this.upgrade = head.upgrade;
     this.body = body;
     this.clientAddress = clientAddress;
     this.boundUpstream = boundUpstream;

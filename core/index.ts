@@ -19,4 +19,4 @@ export { called, type Handler, type Layer, stack, watch } from "./layer.ts";
 export type { Log } from "./log.ts";
 export type { Outcome } from "./outcome.ts";
 export { below, type Random } from "./random.ts";
-export type { ProxyResponse } from "./response.ts";
+export type { ProxyResponse, Tunnel } from "./response.ts";

@@ -4,6 +4,19 @@
 import type { Body } from "./body.ts";
 import type { HeaderPairs } from "./headers.ts";
 
+/**
+ * What follows a 101: the connection carries another protocol from here on. Bytes for the caller come as the body of
+ * the answer.
+ */
+export interface Tunnel {
+  /** The protocol as the endpoint names it. */
+  readonly protocol: string;
+  /** Takes the caller's bytes from here on; to be called once. */
+  connect(fromCaller: Body): void;
+  /** Asks the caller to go elsewhere, as far as the protocol has words for it. */
+  leave(): void;
+}
+
 export interface ProxyResponse {
   readonly status: number;
   /** The reason phrase as it came; may be empty. */
@@ -11,4 +24,6 @@ export interface ProxyResponse {
   /** End-to-end fields only: the codec has taken framing and hop-by-hop fields out. */
   readonly headers: HeaderPairs;
   readonly body: Body;
+  /** With status 101 only. */
+  readonly tunnel?: Tunnel;
 }

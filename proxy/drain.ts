@@ -21,6 +21,9 @@ const QUIET_MS = 500;
 /** How long callers are given to hear from the registry that this instance leaves, before its port closes. */
 const HEARD_MS = 500;
 
+/** Over which part of the grace that is left callers in tunnels are asked to leave, one by one. */
+const TUNNELS_SHARE = 0.5;
+
 /** Resolves when everything has finished, or when the grace is over. */
 export async function drain(parts: DrainParts): Promise<void> {
   const { clock, graceMs, log } = parts;
@@ -34,7 +37,8 @@ export async function drain(parts: DrainParts): Promise<void> {
   const within = (work: Promise<unknown>) => Promise.race([work, grace]);
   log.info({ graceMs }, "draining");
 
-  for (const listener of parts.inbound) listener.beginDrain();
+  const spreadMs = () => (graceMs - (clock.now() - startedAtMs)) * TUNNELS_SHARE;
+  for (const listener of parts.inbound) listener.beginDrain(spreadMs());
   await within(parts.deregister());
   if (parts.inbound.length > 0) await within(pause(clock, Math.min(HEARD_MS, graceMs / 10)));
   for (const listener of parts.inbound) listener.stopAccepting();
@@ -46,7 +50,7 @@ export async function drain(parts: DrainParts): Promise<void> {
   );
   unused.cancel();
 
-  for (const listener of parts.outbound) listener.beginDrain();
+  for (const listener of parts.outbound) listener.beginDrain(spreadMs());
   while (!over) {
     await within(
       Promise.all(parts.outbound.map((listener) => listener.until(() => listener.exchanges.size === 0))),

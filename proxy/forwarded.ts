@@ -78,10 +78,11 @@ export function requestHead(exchange: Exchange, upstreamName: string): string {
 }
 
 /** How the body of an answer is delimited towards the caller. */
-export type AnswerFraming = "none" | "length" | "chunked" | "close";
+export type AnswerFraming = "none" | "length" | "chunked" | "close" | "tunnel";
 
 export function answerFraming(exchange: Exchange, response: ProxyResponse): AnswerFraming {
   const { status, body } = response;
+  if (response.tunnel !== undefined) return "tunnel";
   if (exchange.method === "HEAD" || status === 204 || status === 304) return "none";
   if (body.length !== undefined) return "length";
   return exchange.minorVersion === 1 ? "chunked" : "close";
@@ -95,7 +96,8 @@ export function answerHead(response: ProxyResponse, framing: AnswerFraming, keep
   lines += `Via: ${VIA}\r\n`;
   if (framing === "length") lines += `Content-Length: ${body.length}\r\n`;
   else if (framing === "chunked") lines += "Transfer-Encoding: chunked\r\n";
-  if (!keepAlive) lines += "Connection: close\r\n";
+  if (framing === "tunnel") lines += `Connection: Upgrade\r\nUpgrade: ${response.tunnel!.protocol}\r\n`;
+  else if (!keepAlive) lines += "Connection: close\r\n";
   return `${lines}\r\n`;
 }
 

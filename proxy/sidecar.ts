@@ -64,6 +64,7 @@ export class Sidecar {
       upstreams: () => [...this.#upstreams.values()].map((upstream) => upstream.counts()),
       inFlight: () => this.#perDirection((listener) => listener.exchanges.size),
       connections: () => this.#perDirection((listener) => listener.connections),
+      connectionsRefused: () => this.#perDirection((listener) => listener.hungUp),
       droppedLogLines: () => log.droppedLines(),
     });
     this.stackParts = {

@@ -62,7 +62,7 @@ export function endpoint(
   parts: StackParts,
   of: Upstream,
   to: UpstreamEndpoint,
-  last: Handler = forward(to.pool),
+  last: Handler = forward(to.pool, of.options.upgrades),
 ): Handler {
   return stack(endpointLayers(parts, of, to), last);
 }

@@ -22,7 +22,8 @@ export function breakerLayer(breaker: EndpointBreaker, endpoint: string): Layer 
           exchange,
           (response) => {
             if (isEndpointFailure(response.status)) breaker.settle(permit, "failure");
-            else if (response.body.complete) breaker.settle(permit, "success");
+            // A tunnel may last for days, and a probe must not: the endpoint has done what was asked when it has switched.
+            else if (response.body.complete || response.status === 101) breaker.settle(permit, "success");
             else response.body.onClosed((outcome) => breaker.settle(permit, outcome));
           },
           (thrown) => breaker.settle(permit, outcomeOf(thrown)),

@@ -16,6 +16,8 @@ export interface TimeoutOptions {
   readonly requestMs: number;
   /** Between two pieces of an answer's body. */
   readonly idleMs: number;
+  /** How long a connection that was upgraded may carry nothing, either way. */
+  readonly tunnelIdleMs: number;
 }
 
 export function deadline(clock: Clock, options: Pick<TimeoutOptions, "requestMs">): Layer {

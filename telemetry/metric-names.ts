@@ -29,6 +29,11 @@ export const METRICS = {
     labels: ["direction"],
     help: "Open connections from callers",
   },
+  heddle_connections_refused_total: {
+    type: "counter",
+    labels: ["direction"],
+    help: "Callers that were hung up on, as there were maxConnections",
+  },
   heddle_attempts_total: {
     type: "counter",
     labels: ["upstream", "outcome"],

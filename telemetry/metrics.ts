@@ -26,6 +26,8 @@ export interface MetricSources {
   inFlight(): Readonly<Record<string, number>>;
   /** By direction. */
   connections(): Readonly<Record<string, number>>;
+  /** By direction. */
+  connectionsRefused(): Readonly<Record<string, number>>;
   droppedLogLines(): number;
 }
 
@@ -40,6 +42,9 @@ export class Metrics {
     this.#registry.registerMetric(durationHistogram(this.requests) as never);
     this.#define("heddle_requests_in_flight", (set) => perDirection(sources.inFlight(), set));
     this.#define("heddle_connections", (set) => perDirection(sources.connections(), set));
+    this.#define("heddle_connections_refused_total", (set) =>
+      perDirection(sources.connectionsRefused(), set),
+    );
     const each = (set: Set, read: (counts: UpstreamCounts) => Iterable<readonly [Labels, number]>) => {
       for (const counts of sources.upstreams())
         for (const [labels, value] of read(counts)) set({ upstream: counts.upstream, ...labels }, value);

@@ -22,6 +22,7 @@ const INNER_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/http1": ["core"],
   "proxy/downstream": ["core", "proxy"],
   "proxy/upstream": ["core", "balancing", "resilience", "telemetry", "proxy"],
+  "proxy/upgrade": ["core", "proxy"],
   "proxy/admin": ["core", "config", "telemetry", "proxy"],
 };
 

@@ -43,6 +43,7 @@ const HEAD = {
   minorVersion: 1,
   headers: ["User-Agent", "bench"],
   expectsContinue: false,
+  upgrade: "",
 };
 
 function newExchange(): Exchange {

@@ -8,6 +8,8 @@ import type { ListenerOptions } from "./listener-options.ts";
 export interface OpenConnection {
   /** The caller has not taken all of what was written. */
   readonly unread: boolean;
+  /** If it has switched protocols: asks the caller to go elsewhere. */
+  leaveTunnel(): void;
   /** Closes it at once if nothing is going on. */
   closeIfIdle(): void;
   /** Ends it at once; a request that is under way fails with `reason`. */

@@ -15,10 +15,10 @@ import {
   type Outcome,
   ProxyError,
   type ProxyResponse,
+  type Tunnel,
 } from "../../core/index.ts";
 import { noteRead } from "../bulk-garbage.ts";
 import { Expiry } from "../expiry.ts";
-import { interimHead } from "../forwarded.ts";
 import {
   CHUNKED,
   MessageFault,
@@ -29,6 +29,7 @@ import {
 } from "../http1/index.ts";
 import { copyOf } from "../read-buffer.ts";
 import { errorResponse } from "../rescue.layer.ts";
+import { CallerTunnel } from "./caller-tunnel.ts";
 import { plainAddress } from "./client-address.ts";
 import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
 import { ResponseWriter } from "./response-writer.ts";
@@ -55,6 +56,8 @@ export class DownstreamConnection implements BodySource, OpenConnection {
   /** What came after the current request. */
   #held: Buffer | undefined;
   #closing = false;
+  /** Once the connection has switched protocols. */
+  #tunnel: CallerTunnel | undefined;
 
   constructor(accepted: Socket, parts: ConnectionParts) {
     const socket = takeOver(accepted, (bytes, length) => this.#onRead(bytes, length));
@@ -78,7 +81,7 @@ export class DownstreamConnection implements BodySource, OpenConnection {
     });
     // A caller that ends its side has gone. HTTP knows no half-closed caller, and the work that is done for one that
     // hung up is the work that an upstream in trouble can spare; nginx and Envoy hold it so, too.
-    socket.on("end", () => socket.destroy());
+    socket.on("end", () => this.#onCallerEnded());
     socket.on("drain", () => this.#onRoom());
     socket.on("error", () => this.#onGone());
     socket.on("close", () => this.#onGone());
@@ -86,17 +89,16 @@ export class DownstreamConnection implements BodySource, OpenConnection {
     this.#expireIn(parts.options.headMs);
   }
 
-  /** Nothing is being asked or answered. */
-  get idle(): boolean {
-    return this.#exchange === undefined && this.#parser.idle && !this.#closing;
-  }
-
   get unread(): boolean {
     return this.#socket.writableLength > 0;
   }
 
+  leaveTunnel(): void {
+    this.#tunnel?.leave();
+  }
+
   closeIfIdle(): void {
-    if (!this.idle) return;
+    if (this.#exchange !== undefined || !this.#parser.idle || this.#closing) return;
     if (this.unread) this.#close();
     else this.#socket.destroy();
   }
@@ -112,6 +114,10 @@ export class DownstreamConnection implements BodySource, OpenConnection {
     noteRead(length);
     this.#parts.clock.now();
     if (this.#closing) return;
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.onRead(bytes, length);
+      return;
+    }
     if (this.#full || (this.#exchange !== undefined && this.#requestEnded)) {
       this.#hold(bytes, 0, length);
       return;
@@ -139,6 +145,11 @@ export class DownstreamConnection implements BodySource, OpenConnection {
     const more = copyOf(bytes, start, end);
     this.#held = this.#held === undefined ? more : Buffer.concat([this.#held, more]);
     this.#socket.pause();
+  }
+
+  #onCallerEnded(): void {
+    if (this.#tunnel === undefined || this.#closing) this.#socket.destroy();
+    else if (this.#tunnel.onCallerEnded()) this.#onWritten(true);
   }
 
   #onGone(): void {
@@ -254,13 +265,10 @@ export class DownstreamConnection implements BodySource, OpenConnection {
   }
 
   readonly #tellInterim: OnInterim = (exchange, status, reason, headers) => {
-    if (this.#exchange !== exchange || this.#writer.writing || this.#closing) return;
-    // 100 is only for those who wait for it, and only once.
-    if (status === 100) {
-      if (!exchange.expectsContinue || exchange.continued || this.#requestEnded) return;
-      exchange.continued = true;
-    }
-    this.#socket.write(interimHead(status, reason, headers), "latin1");
+    if (this.#exchange !== exchange || this.#closing) return;
+    // 100 is only for those who still wait for it.
+    if (status === 100 && this.#requestEnded) return;
+    this.#writer.tellInterim(exchange, status, reason, headers);
   };
 
   #answer(exchange: Exchange, response: ProxyResponse): void {
@@ -272,6 +280,17 @@ export class DownstreamConnection implements BodySource, OpenConnection {
     if (!response.body.complete)
       exchange.suspend("transfer", this.#parts.clock.now(), (reason) => this.#writer.abandon(reason));
     this.#writer.start(exchange, response, keepAlive);
+    if (response.tunnel !== undefined && this.#exchange === exchange) this.#switch(response.tunnel);
+  }
+
+  /** From here on the connection carries another protocol; what has been held back is its beginning. */
+  #switch(tunnel: Tunnel): void {
+    this.#expiry.suspend();
+    this.#tunnel = new CallerTunnel(this.#socket, this, tunnel, this.#held);
+    this.#requestBody = this.#tunnel.fromCaller;
+    this.#held = undefined;
+    this.#socket.resume();
+    if (this.#parts.draining()) tunnel.leave();
   }
 
   #onBlocked(blocked: boolean): void {
@@ -280,6 +299,8 @@ export class DownstreamConnection implements BodySource, OpenConnection {
   }
 
   #onWritten(closeAfter: boolean): void {
+    // A tunnel has two ends.
+    if (this.#tunnel?.onAnswered() === false) return;
     const exchange = this.#exchange!;
     if (exchange.status >= 500 && exchange.cause === "") exchange.cause = "upstream_status";
     this.#settle(exchange.cause === "" ? "success" : "failure");

@@ -17,5 +17,7 @@ export interface ListenerOptions {
   readonly bodyMs: number;
   /** How long a connection may stay unused between two requests. */
   readonly keepAliveMs: number;
+  /** Open connections at the most; further ones are hung up on. */
+  readonly maxConnections: number;
   readonly limits: MessageLimits;
 }

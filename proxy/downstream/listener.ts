@@ -3,7 +3,7 @@
  * that it can be shown and drained.
  */
 import { once } from "node:events";
-import { createServer, type Server } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import {
   type Clock,
   type Direction,
@@ -17,6 +17,9 @@ import { DownstreamConnection } from "./connection.ts";
 import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
 import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
 import { LiveList } from "./live-list.ts";
+
+/** It is said again that there are too many when there have been fewer than this share of them in between. */
+const FULL_AGAIN = 0.9;
 
 export interface ListenerSettings {
   readonly direction: Direction;
@@ -36,10 +39,14 @@ export class Listener {
   readonly #server: Server;
   readonly #listen: ListenAddress;
   readonly #log: Log;
+  readonly #clock: Clock;
   /** May be replaced while requests are under way; they finish on the stack on which they began. */
   handle: Handler;
   /** Requests that have come so far. */
   begun = 0;
+  /** Connections that were hung up on, as there were too many. */
+  hungUp = 0;
+  #full = false;
   #draining = false;
   readonly #watching = new Set<() => void>();
 
@@ -48,6 +55,7 @@ export class Listener {
     this.handle = settings.handle;
     this.#listen = settings.options.listen;
     this.#log = settings.log;
+    this.#clock = settings.clock;
     const parts: ConnectionParts = {
       direction: settings.direction,
       boundUpstream: settings.boundUpstream,
@@ -68,12 +76,15 @@ export class Listener {
       },
       onClosed: (connection) => {
         this.#connections.delete(connection);
+        if (this.#connections.size < parts.options.maxConnections * FULL_AGAIN) this.#full = false;
         this.#tell();
       },
     };
     // Half-open only in so far as we decide when to end our side: after the answer.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
-      this.#connections.add(new DownstreamConnection(socket, parts));
+      if (this.#connections.size < parts.options.maxConnections)
+        this.#connections.add(new DownstreamConnection(socket, parts));
+      else this.#hangUp(socket);
     });
   }
 
@@ -104,9 +115,17 @@ export class Listener {
     return { host: bound.address, port: bound.port };
   }
 
-  /** Answers say `connection: close` from now on. */
-  beginDrain(): void {
+  /**
+   * Answers say `connection: close` from now on, and callers in tunnels are asked to leave: not all at once, as they
+   * come back elsewhere at once.
+   * @param spreadMs over which time
+   */
+  beginDrain(spreadMs: number): void {
     this.#draining = true;
+    let left = 0;
+    const stepMs = spreadMs / Math.max(1, this.#connections.size);
+    for (const connection of this.#connections)
+      this.#clock.schedule(stepMs * left++, () => connection.leaveTunnel());
   }
 
   /** Takes no new connections. */
@@ -133,6 +152,17 @@ export class Listener {
     this.#server.close();
     const reason = new ProxyError("shutting_down", "heddle ended before the answer was complete");
     for (const connection of this.#connections) connection.destroy(reason);
+  }
+
+  /** With a reset: a plain end could be taken for an answer without a head, and would keep the port busy on this side. */
+  #hangUp(socket: Socket): void {
+    socket.on("error", () => {});
+    socket.resetAndDestroy();
+    this.hungUp++;
+    if (this.#full) return;
+    this.#full = true;
+    const facts = { direction: this.direction, maxConnections: this.#connections.size };
+    this.#log.warn(facts, "too many connections; further callers are hung up on");
   }
 
   #tell(): void {

@@ -7,7 +7,7 @@
  */
 import type { Socket } from "node:net";
 import type { BodySink, Exchange, ProxyResponse } from "../../core/index.ts";
-import { type AnswerFraming, answerFraming, answerHead } from "../forwarded.ts";
+import { type AnswerFraming, answerFraming, answerHead, interimHead } from "../forwarded.ts";
 import { joinHead, lastChunk } from "../http1/index.ts";
 import { writeThisTurn } from "../turn.ts";
 import { writePiece } from "../write-piece.ts";
@@ -42,11 +42,21 @@ export class ResponseWriter implements BodySink {
     return this.#response !== undefined;
   }
 
+  /** An interim answer, as long as the answer itself has not begun; 100 only for those who asked for it, and once. */
+  tellInterim(exchange: Exchange, status: number, reason: string, headers: readonly string[]): void {
+    if (this.writing) return;
+    if (status === 100) {
+      if (!exchange.expectsContinue || exchange.continued) return;
+      exchange.continued = true;
+    }
+    this.#socket.write(interimHead(status, reason, headers), "latin1");
+  }
+
   start(exchange: Exchange, response: ProxyResponse, keepAlive: boolean): void {
     const framing = answerFraming(exchange, response);
     const { body } = response;
     this.#framing = framing;
-    this.#keepAlive = keepAlive && framing !== "close";
+    this.#keepAlive = keepAlive && framing !== "close" && framing !== "tunnel";
     const head = answerHead(response, framing, this.#keepAlive);
     exchange.status = response.status;
     if (framing === "none") {
@@ -97,6 +107,6 @@ export class ResponseWriter implements BodySink {
 
   fail(cause: Error): void {
     this.#response = undefined;
-    this.#owner.onBroken(cause, this.#framing === "close");
+    this.#owner.onBroken(cause, this.#framing === "close" || this.#framing === "tunnel");
   }
 }

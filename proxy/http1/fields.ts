@@ -19,6 +19,7 @@ export class Fields {
   connection: string | undefined = undefined;
   expect: string | undefined = undefined;
   keepAlive: string | undefined = undefined;
+  upgrade: string | undefined = undefined;
   acceptsTrailers = false;
 }
 
@@ -70,7 +71,9 @@ function takeHop(fields: Fields, block: HeadBlock, field: number): boolean {
       fields.expect = listed(fields.expect, block.value(field));
       return true;
     case 7:
-      return block.isNamed(field, UPGRADE);
+      if (!block.isNamed(field, UPGRADE)) return false;
+      fields.upgrade = listed(fields.upgrade, block.value(field));
+      return true;
     case 10:
       if (block.isNamed(field, CONNECTION)) {
         fields.connection = listed(fields.connection, block.value(field));

@@ -57,7 +57,22 @@ export function parseRequestHead(block: HeadBlock, limits: MessageLimits): Parse
     keepAlive: minorVersion === 1 && !hasConnectionOption(fields.connection, "close"),
     // RFC 9110, 10.1.1: ignored from HTTP/1.0, and where no body follows.
     expectsContinue: checkedExpectation(fields) && minorVersion === 1 && framing !== 0,
+    upgrade:
+      fields.upgrade === undefined || minorVersion === 0 || framing !== 0 || method !== "GET"
+        ? ""
+        : wantedUpgrade(fields.upgrade, fields.connection),
   };
+}
+
+const PROTOCOL = /^[!#$%&'*+.^_`|~0-9a-z-]+(?:\/[!#$%&'*+.^_`|~0-9a-z-]+)?$/;
+
+/**
+ * The one protocol that is asked for by both fields, as RFC 9110, 7.8 wants it; empty otherwise, for an upgrade may
+ * always be ignored. A choice of several is not made for the endpoint.
+ */
+function wantedUpgrade(upgrade: string, connection: string | undefined): string {
+  const protocol = upgrade.toLowerCase();
+  return PROTOCOL.test(protocol) && hasConnectionOption(connection, "upgrade") ? protocol : "";
 }
 
 /** Says what is wrong with a line that is not three parts of the right characters, divided by single spaces. */
@@ -122,5 +137,6 @@ export function unreadableRequest(): ParsedRequest {
     framing: 0,
     keepAlive: false,
     expectsContinue: false,
+    upgrade: "",
   };
 }

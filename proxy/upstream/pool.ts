@@ -5,7 +5,13 @@
  * reached and another endpoint has an unused connection, that one makes room; else the request queues, in the
  * order of arrival and bounded, and takes over whatever comes free.
  */
-import { type Clock, type Endpoint, type Exchange, ProxyError } from "../../core/index.ts";
+import {
+  type Clock,
+  type Endpoint,
+  type Exchange,
+  ProxyError,
+  type ProxyResponse,
+} from "../../core/index.ts";
 import { waitFor } from "../../resilience/index.ts";
 import { type ConnectionOwner, type ConnectionTimeouts, UpstreamConnection } from "./connection.ts";
 
@@ -14,7 +20,7 @@ export interface PoolOptions {
   readonly connections: number;
   /** Requests that may wait for one. */
   readonly pending: number;
-  readonly timeouts: ConnectionTimeouts;
+  readonly timeouts: ConnectionTimeouts & { readonly tunnelIdleMs: number };
 }
 
 interface Waiter {
@@ -180,6 +186,28 @@ export class EndpointPool implements ConnectionOwner {
     shared.open++;
     shared.openedTotal++;
     return connection;
+  }
+
+  /**
+   * Opens a tunnel, which counts as a connection until it closes, but is never one that another request could use.
+   * @throws ProxyError overflow, or as openTunnel does
+   */
+  async tunnel(exchange: Exchange): Promise<ProxyResponse> {
+    const shared = this.#shared;
+    if (!shared.makeRoom())
+      throw new ProxyError("overflow", "all connections are busy; an upgrade does not queue for one");
+    shared.open++;
+    shared.openedTotal++;
+    const onClosed = () => {
+      shared.open--;
+      shared.fillPlace();
+    };
+    const { openTunnel } = await import("../upgrade/index.ts");
+    const { name: upstreamName, clock, options } = shared;
+    return openTunnel(
+      { endpoint: this.#endpoint, upstreamName, clock, ...options.timeouts, onClosed },
+      exchange,
+    );
   }
 
   onFree(connection: UpstreamConnection): void {

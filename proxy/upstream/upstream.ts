@@ -45,6 +45,8 @@ export interface UpstreamOptions {
   readonly limits: ConcurrencyOptions & { readonly connections: number };
   /** How long an unused connection to an endpoint is kept. */
   readonly keepAliveMs: number;
+  /** Protocols that a request may switch to, in lower case, such as `websocket`. */
+  readonly upgrades: readonly string[];
 }
 
 /** What an upstream needs of the process. */
@@ -124,6 +126,7 @@ export class Upstream {
         attemptMs: options.timeouts.attemptMs,
         idleMs: options.timeouts.idleMs,
         keepAliveMs: options.keepAliveMs,
+        tunnelIdleMs: options.timeouts.tunnelIdleMs,
       },
     });
   }

@@ -13,6 +13,7 @@ export interface ExchangeSettings {
   readonly minorVersion?: number;
   readonly headers?: HeaderPairs;
   readonly expectsContinue?: boolean;
+  readonly upgrade?: string;
   readonly body?: Body;
   readonly clientAddress?: string;
   readonly boundUpstream?: string;
@@ -32,6 +33,7 @@ export function exchangeOf(settings: ExchangeSettings = {}): Exchange {
       minorVersion: settings.minorVersion ?? 1,
       headers: settings.headers ?? [],
       expectsContinue: settings.expectsContinue ?? false,
+      upgrade: settings.upgrade ?? "",
     },
     settings.body,
     settings.clientAddress ?? "127.0.0.1",

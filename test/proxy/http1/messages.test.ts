@@ -40,6 +40,7 @@ const PLAIN_REQUEST: ParsedRequest = {
   framing: 0,
   keepAlive: true,
   expectsContinue: false,
+  upgrade: "",
 };
 
 function get(...fields: readonly string[]): string {
