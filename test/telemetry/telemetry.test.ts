@@ -153,6 +153,7 @@ const SOURCES: MetricSources = {
   upstreams: () => [COUNTS],
   inFlight: () => ({ inbound: 1, outbound: 2 }),
   connections: () => ({ inbound: 3, outbound: 4 }),
+  connectionsRefused: () => ({ inbound: 0, outbound: 11 }),
   droppedLogLines: () => 9,
 };
 
@@ -215,9 +216,10 @@ test("each value is the one of its source, at each scrape anew", async (t) => {
       value("heddle_pending_requests", { upstream: "b" }),
       value("heddle_requests_in_flight", { direction: "inbound" }),
       value("heddle_connections", { direction: "outbound" }),
+      value("heddle_connections_refused_total", { direction: "outbound" }),
       value("heddle_log_lines_dropped_total"),
     ],
-    [2, 2, 3, 1, 4, 1, 3, 5, 1, 6, 1, 4, 9],
+    [2, 2, 3, 1, 4, 1, 3, 5, 1, 6, 1, 4, 11, 9],
   );
   t.ok(value("process_cpu_seconds_total") > 0);
   t.ok(value("process_resident_memory_bytes") > 1e6);
