@@ -2,7 +2,7 @@
  * Leads a request to the stack of its upstream. The stacks are prepared; here is only a look-up.
  */
 import { type Handler, ProxyError, type Random } from "../core/index.ts";
-import { chooseDestination, type RouteOptions } from "./route.ts";
+import { type RouteOptions, RouteTable } from "./route.ts";
 
 /** @param upstreams the prepared stack of each upstream, by its name in lower case */
 export function route(
@@ -10,8 +10,9 @@ export function route(
   upstreams: ReadonlyMap<string, Handler>,
   random: Random,
 ): Handler {
+  const table = new RouteTable(routes);
   return (exchange) => {
-    const destination = chooseDestination(routes, exchange, random);
+    const destination = table.choose(exchange, random);
     const handle = upstreams.get(destination.upstream);
     if (handle === undefined)
       return Promise.reject(

@@ -1,6 +1,9 @@
 /**
  * Which upstream is a request for? Routes in the order written, the first match wins; without a match the host
  * names the upstream. A decision without I/O: chance for the weights is handed in.
+ *
+ * Not a walk along the list: a mesh has a thousand routes, and nearly all are told apart by their host or path. Those two
+ * are looked up; what is left is compared in the order written.
  */
 import type { Exchange, Random } from "../core/index.ts";
 import { headerValue } from "../core/index.ts";
@@ -27,18 +30,115 @@ export interface Destination {
   readonly route: string;
 }
 
-export function chooseDestination(
-  routes: readonly RouteOptions[],
-  exchange: Exchange,
-  random: Random,
-): Destination {
-  if (exchange.boundUpstream !== undefined) return { upstream: exchange.boundUpstream, route: "" };
-  const host = hostOf(exchange.authority);
-  for (const route of routes) {
-    if (matches(route.match, exchange, host))
-      return { upstream: weightedUpstream(route.to, random), route: route.name };
+export class RouteTable {
+  readonly #byHost = new Map<string, PathIndex>();
+  readonly #anyHost = new PathIndex();
+  readonly #empty: boolean;
+
+  /** @param routes in the order in which they are tried */
+  constructor(routes: readonly RouteOptions[]) {
+    this.#empty = routes.length === 0;
+    for (const [order, options] of routes.entries()) {
+      const { host } = options.match;
+      let index = this.#anyHost;
+      if (host !== undefined) {
+        index = this.#byHost.get(host.toLowerCase()) ?? new PathIndex();
+        this.#byHost.set(host.toLowerCase(), index);
+      }
+      index.add(new IndexedRoute(order, options));
+    }
   }
-  return { upstream: host, route: "" };
+
+  choose(exchange: Exchange, random: Random): Destination {
+    if (exchange.boundUpstream !== undefined) return { upstream: exchange.boundUpstream, route: "" };
+    const host = hostOf(exchange.authority);
+    if (this.#empty) return { upstream: host, route: "" };
+    const path = pathOf(exchange.target);
+    const forHost = this.#byHost.get(host)?.first(path, exchange, undefined);
+    const { options } = this.#anyHost.first(path, exchange, forHost) ?? NO_ROUTE;
+    if (options === undefined) return { upstream: host, route: "" };
+    return { upstream: weightedUpstream(options.to, random), route: options.name };
+  }
+}
+
+/** A route, with what is left to compare when its host and its path have been looked up. */
+class IndexedRoute {
+  readonly order: number;
+  readonly options: RouteOptions;
+  readonly #headers: readonly (readonly [string, string])[];
+
+  constructor(order: number, options: RouteOptions) {
+    this.order = order;
+    this.options = options;
+    this.#headers = Object.entries(options.match.headers ?? {});
+  }
+
+  matches(exchange: Exchange): boolean {
+    const { methods } = this.options.match;
+    if (methods !== undefined && !methods.includes(exchange.method)) return false;
+    for (const [name, value] of this.#headers)
+      if (headerValue(exchange.headers, name) !== value) return false;
+    return true;
+  }
+}
+
+const NO_ROUTE: { readonly options: undefined } = { options: undefined };
+
+/**
+ * Routes by their paths. A request's path is looked up as a whole and up to each of its boundaries, so the effort goes
+ * with the depth of the path and not with the number of routes.
+ */
+class PathIndex {
+  readonly #anyPath: IndexedRoute[] = [];
+  readonly #byPath = new Map<string, IndexedRoute[]>();
+  readonly #byPrefix = new Map<string, IndexedRoute[]>();
+  #longestPrefix = 0;
+
+  add(route: IndexedRoute): void {
+    const { path, pathPrefix } = route.options.match;
+    // With both, the prefix adds nothing that can be looked up: it holds for the path or the route is dead.
+    if (path !== undefined) {
+      if (pathPrefix === undefined || hasPrefix(path, pathPrefix)) put(this.#byPath, path, route);
+    } else if (pathPrefix !== undefined) {
+      put(this.#byPrefix, pathPrefix, route);
+      this.#longestPrefix = Math.max(this.#longestPrefix, pathPrefix.length);
+    } else {
+      this.#anyPath.push(route);
+    }
+  }
+
+  /** The first route that matches, in the order written, or `best` if that stands before all of them. */
+  first(path: string, exchange: Exchange, best: IndexedRoute | undefined): IndexedRoute | undefined {
+    let found = earliest(this.#anyPath, exchange, best);
+    if (this.#byPath.size > 0) found = earliest(this.#byPath.get(path), exchange, found);
+    if (this.#longestPrefix === 0) return found;
+    for (let end = 1; end <= Math.min(path.length, this.#longestPrefix); end++) {
+      // /v2 ends at a boundary of /v2/x, and so does /v2/.
+      if (end === path.length || path.charAt(end) === "/" || path.charAt(end - 1) === "/")
+        found = earliest(this.#byPrefix.get(path.slice(0, end)), exchange, found);
+    }
+    return found;
+  }
+}
+
+function put(index: Map<string, IndexedRoute[]>, key: string, route: IndexedRoute): void {
+  const routes = index.get(key);
+  if (routes === undefined) index.set(key, [route]);
+  else routes.push(route);
+}
+
+/** @param routes in the order written */
+function earliest(
+  routes: readonly IndexedRoute[] | undefined,
+  exchange: Exchange,
+  best: IndexedRoute | undefined,
+): IndexedRoute | undefined {
+  if (routes === undefined) return best;
+  for (const route of routes) {
+    if (best !== undefined && route.order > best.order) return best;
+    if (route.matches(exchange)) return route;
+  }
+  return best;
 }
 
 /** The host of an authority: without its port, in lower case. */
@@ -47,16 +147,6 @@ export function hostOf(authority: string): string {
   if (lower.startsWith("[")) return lower.slice(0, lower.indexOf("]") + 1);
   const colon = lower.indexOf(":");
   return colon === -1 ? lower : lower.slice(0, colon);
-}
-
-function matches(match: RouteMatch, exchange: Exchange, host: string): boolean {
-  if (match.host !== undefined && match.host.toLowerCase() !== host) return false;
-  if (match.methods !== undefined && !match.methods.includes(exchange.method)) return false;
-  if (match.path !== undefined && pathOf(exchange.target) !== match.path) return false;
-  if (match.pathPrefix !== undefined && !hasPrefix(pathOf(exchange.target), match.pathPrefix)) return false;
-  for (const [name, value] of Object.entries(match.headers ?? {}))
-    if (headerValue(exchange.headers, name) !== value) return false;
-  return true;
 }
 
 function hasPrefix(path: string, prefix: string): boolean {

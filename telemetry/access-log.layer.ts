@@ -51,10 +51,9 @@ export function accessMembers(exchange: Exchange): string {
     members += `,"${field}":${milliseconds(ms)}`;
   }
   members += `,"proxyMs":${milliseconds(durationMs - allWaitsMs)}`;
-  if (exchange.cause !== "") {
-    members += member("cause", exchange.cause) + member("detail", exchange.detail);
-    members += member("reason", exchange.causeMessage);
-  }
+  if (exchange.cause !== "") members += member("cause", exchange.cause);
+  if (exchange.detail !== "") members += member("detail", exchange.detail);
+  if (exchange.causeMessage !== "") members += member("reason", exchange.causeMessage);
   members += member("route", exchange.route) + member("upstream", exchange.upstream);
   members += `${member("endpoint", exchange.endpoint)},"attempts":${exchange.attempts}`;
   if (exchange.triedBefore.length > 0) members += `,"triedBefore":${JSON.stringify(exchange.triedBefore)}`;

@@ -1,6 +1,13 @@
+import fc from "fast-check";
 import { test } from "tap";
-import type { Random } from "../../core/index.ts";
-import { chooseDestination, hostOf, type RouteMatch, type RouteOptions } from "../../proxy/route.ts";
+import { type Exchange, headerValue, type Random } from "../../core/index.ts";
+import {
+  type Destination,
+  hostOf,
+  type RouteMatch,
+  type RouteOptions,
+  RouteTable,
+} from "../../proxy/route.ts";
 import { type ExchangeSettings, exchangeOf } from "../support/exchange.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 
@@ -10,9 +17,13 @@ function routeTo(upstream: string, match: RouteMatch): RouteOptions {
   return { name: `route-to-${upstream}`, match, to: [{ upstream, weight: 1 }] };
 }
 
+function choose(routes: readonly RouteOptions[], exchange: Exchange, random: Random): Destination {
+  return new RouteTable(routes).choose(exchange, random);
+}
+
 /** The upstream that a request is led to. */
 function upstreamFor(routes: readonly RouteOptions[], request: ExchangeSettings): string {
-  return chooseDestination(routes, exchangeOf(request), FIRST).upstream;
+  return choose(routes, exchangeOf(request), FIRST).upstream;
 }
 
 test("the first route that matches wins, in the order in which they were written", async (t) => {
@@ -33,7 +44,7 @@ test("the first route that matches wins, in the order in which they were written
     "orders-rest",
     "a route that stands above takes it all",
   );
-  t.same(chooseDestination(routes, exchangeOf({ authority: "orders" }), FIRST), {
+  t.same(choose(routes, exchangeOf({ authority: "orders" }), FIRST), {
     upstream: "orders-rest",
     route: "route-to-orders-rest",
   });
@@ -41,17 +52,17 @@ test("the first route that matches wins, in the order in which they were written
 
 test("without a matching route the host names the upstream, and no route is named", async (t) => {
   const routes = [routeTo("v2", { pathPrefix: "/v2" })];
-  t.same(chooseDestination(routes, exchangeOf({ authority: "Search:8080" }), FIRST), {
+  t.same(choose(routes, exchangeOf({ authority: "Search:8080" }), FIRST), {
     upstream: "search",
     route: "",
   });
-  t.same(chooseDestination([], exchangeOf({ authority: "" }), FIRST), { upstream: "", route: "" });
+  t.same(choose([], exchangeOf({ authority: "" }), FIRST), { upstream: "", route: "" });
 });
 
 test("a port that stands for one upstream leads there, whatever the host and the routes say", async (t) => {
   const routes = [routeTo("elsewhere", {})];
   const exchange = exchangeOf({ authority: "orders", boundUpstream: "search" });
-  t.same(chooseDestination(routes, exchange, FIRST), { upstream: "search", route: "" });
+  t.same(choose(routes, exchange, FIRST), { upstream: "search", route: "" });
 });
 
 test("a host is compared without its port and without regard to case", async (t) => {
@@ -145,7 +156,7 @@ test("weights divide a route's requests, and a weight of 0 gets none", async (t)
   const random = seededRandom(12);
   const counts: Record<string, number> = {};
   for (let i = 0; i < 20_000; i++) {
-    const { upstream } = chooseDestination([route], exchangeOf(), random);
+    const { upstream } = choose([route], exchangeOf(), random);
     counts[upstream] = (counts[upstream] ?? 0) + 1;
   }
   t.same(Object.keys(counts).sort(), ["new", "old"]);
@@ -157,5 +168,58 @@ test("weights divide a route's requests, and a weight of 0 gets none", async (t)
     [0.1, "old"],
     [1 - 2 ** -53, "old"],
   ] as const)
-    t.equal(chooseDestination([route], exchangeOf(), { next: () => chance }).upstream, expected, `${chance}`);
+    t.equal(choose([route], exchangeOf(), { next: () => chance }).upstream, expected, `${chance}`);
+});
+
+/** The rule as it is written down: the first route of the list whose every condition holds. */
+function firstByTheList(routes: readonly RouteOptions[], exchange: Exchange): string {
+  const path = exchange.target.split("?", 1)[0]!;
+  const found = routes.find(({ match }) => {
+    const { host, path: exact, pathPrefix: prefix, methods, headers } = match;
+    const withinPrefix = (of: string) => path === of || path.startsWith(of.endsWith("/") ? of : `${of}/`);
+    return (
+      (host === undefined || host.toLowerCase() === hostOf(exchange.authority)) &&
+      (exact === undefined || exact === path) &&
+      (prefix === undefined || withinPrefix(prefix)) &&
+      (methods === undefined || methods.includes(exchange.method)) &&
+      Object.entries(headers ?? {}).every(([name, value]) => headerValue(exchange.headers, name) === value)
+    );
+  });
+  return found?.name ?? "";
+}
+
+test("a table that looks up decides like a walk along the list", async (t) => {
+  const hosts = fc.constantFrom("a", "b", "B", "c");
+  const paths = fc.constantFrom("/", "/x", "/x/", "/x/y", "/xy", "/x/y/", "/x//y", "//", "/x/y/z");
+  const match = fc.record(
+    {
+      host: hosts,
+      path: paths,
+      pathPrefix: paths,
+      methods: fc.constantFrom(["GET"], ["PUT", "GET"]),
+      headers: fc.constantFrom({ "x-a": "1" }, { "x-a": "2" }),
+    },
+    { requiredKeys: [] },
+  );
+  const routes = fc.array(match, { maxLength: 30 });
+  const requests = fc.array(
+    fc.tuple(hosts, paths, fc.constantFrom("GET", "PUT"), fc.constantFrom("1", "2")),
+    {
+      minLength: 20,
+      maxLength: 20,
+    },
+  );
+  let routed = 0;
+  const property = fc.property(routes, requests, (matches, asked) => {
+    const list = matches.map((match, i) => ({ ...routeTo("x", match), name: `route-${i}` }));
+    const table = new RouteTable(list);
+    return asked.every(([authority, target, method, value]) => {
+      const exchange = exchangeOf({ authority, target: `${target}?q=/x`, method, headers: ["X-A", value] });
+      const expected = firstByTheList(list, exchange);
+      if (expected !== "") routed++;
+      return table.choose(exchange, FIRST).route === expected;
+    });
+  });
+  fc.assert(property, { seed: 20261121, numRuns: 1000 });
+  t.ok(routed > 5000, `${routed} of 20,000 requests met a route`);
 });
