@@ -6,8 +6,10 @@ import { COMMANDS } from "../cli/commands.ts";
 import { parseConfig } from "../config/index.ts";
 import { ERROR_KINDS } from "../core/index.ts";
 import { ADMIN_PAGES } from "../proxy/admin/index.ts";
-import { FAULT_REASONS, reasonPhrase } from "../proxy/http1/index.ts";
+import { DEFAULT_LIMITS, FAULT_REASONS, reasonPhrase } from "../proxy/http1/index.ts";
+import { CHUNK_LINE_BYTES, INTERIM_COUNT } from "../proxy/http1/limits.ts";
 import { MAX_REQUEST_SERIES, METRICS } from "../telemetry/index.ts";
+import { block, requests, wire } from "./support/codec.ts";
 import { startInProcess } from "./support/in-process.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -54,9 +56,19 @@ test("docs/errors.md says of every error code what the table of codes says, and 
 });
 
 test("docs/http1.md lists every reason for refusing a message with what a request gets, and no other", async (t) => {
-  const rows = [...page("docs/http1.md").matchAll(/^\| `(\w+)` \| (.+) \| (\d+) `(\w+)` \|$/gm)];
+  const ofAnswers = page("docs/http1.md").indexOf("\n## Answers only\n");
+  t.not(ofAnswers, -1);
+  const rows = [...page("docs/http1.md").matchAll(/^\| `(\w+)` \| (.+?) \| (\d+) `(\w+)` \| (.*) \|$/gm)];
   t.same(
-    Object.fromEntries(rows.map(([, reason, what, status, code]) => [reason, [code, what, Number(status)]])),
+    Object.fromEntries(
+      rows.map(({ index, 1: reason, 2: what, 3: status, 4: code }) => {
+        // A reason that only an answer can have is no request's.
+        if (index < ofAnswers) return [reason, [code, what, Number(status)]];
+        t.equal(`${status} ${code}`, "502 bad_response", reason!);
+        const asRequest = FAULT_REASONS[reason as keyof typeof FAULT_REASONS]?.[0] ?? "bad_request";
+        return [reason, [asRequest, what, ERROR_KINDS[asRequest].status]];
+      }),
+    ),
     Object.fromEntries(
       Object.entries(FAULT_REASONS).map(([reason, [code, what]]) => [
         reason,
@@ -64,6 +76,69 @@ test("docs/http1.md lists every reason for refusing a message with what a reques
       ]),
     ),
   );
+  t.equal(rows.length, Object.keys(FAULT_REASONS).length, "each reason has one row");
+  for (const [, reason, , , , why] of rows) t.match(why, /\w+ \w+ \w+/, `${reason} has a why`);
+});
+
+test("docs/http1.md names tests that exist", async (t) => {
+  const rows = [...page("docs/http1.md").matchAll(/^\| .+ \| `(test\/[^`]+)` \| (.+) \|$/gm)];
+  t.ok(rows.length > 0);
+  for (const [, file, title] of rows)
+    t.ok(page(file!).includes(`test(${JSON.stringify(title)}`), `${file} has: ${title}`);
+});
+
+test("docs/http1.md states the limits that are kept", async (t) => {
+  const stated = [...page("docs/http1.md").matchAll(/^\| (.+) \| (\d+)(?: bytes)? \| .*\|$/gm)];
+  const { startLineBytes, headBytes, fieldCount } = DEFAULT_LIMITS;
+  const digitsBehind = (beginning: string) => {
+    let digits = 1;
+    const read = () => requests()([wire(`${beginning}${"0".repeat(digits)}\r\n\r\n`)]);
+    while (read().every(({ on }) => on !== "fault")) digits++;
+    return digits - 1;
+  };
+  const post = "POST / HTTP/1.1\r\nHost: a\r\n";
+  t.same(
+    stated.map(([, , value]) => Number(value)),
+    [
+      startLineBytes,
+      headBytes,
+      headBytes,
+      fieldCount,
+      digitsBehind(`${post}Content-Length: `),
+      digitsBehind(`${post}Transfer-Encoding: chunked\r\n\r\n`),
+      CHUNK_LINE_BYTES,
+      INTERIM_COUNT,
+    ],
+  );
+});
+
+test("docs/http1.md lists fields that end at this hop, that Connection cannot remove, and that no trailer may be", async (t) => {
+  /** The field names between two pieces of the page; a name that stands for all with its beginning gets an end. */
+  const names = (from: string, to: string) => {
+    const [, rest] = page("docs/http1.md").split(from);
+    const list = rest!.slice(0, rest!.indexOf(to)).replaceAll("\\*", "");
+    return [...list.matchAll(/[A-Z][\w-]*/g)].map(([name]) => (name.endsWith("-") ? `${name}Any` : name));
+  };
+  const headers = (...fields: string[]) => {
+    const [first] = requests()([wire(block("POST / HTTP/1.1", "Host: a", ...fields))]);
+    return first?.on === "head" ? first.head.headers : first;
+  };
+  const hop = names("**Fields of this hop** end here:", ".");
+  t.ok(hop.length > 4);
+  for (const name of hop)
+    t.same(headers(`${name}: ${name === "Transfer-Encoding" ? "chunked" : "x"}`), [], name);
+  const kept = names("since heddle and its peers rely on them:", ". Nor");
+  t.ok(kept.length > 6);
+  for (const name of kept) t.same(headers(`${name}: x`, `Connection: ${name}`), [name, "x"], name);
+  const trailers = names("Forbidden trailers are", ".\n");
+  t.ok(trailers.length > 10);
+  const body = block("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked");
+  for (const name of trailers)
+    t.match(
+      requests()([wire(`${body}0\r\n${name}: x\r\n\r\n`)]).at(-1),
+      { reason: "forbidden_trailer" },
+      name,
+    );
 });
 
 test("docs/metrics.md lists every metric with its type and labels, and no other", async (t) => {
