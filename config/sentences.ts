@@ -141,7 +141,8 @@ export const SENTENCES: Sentences = {
   "telemetry.logLevel": "How much the sidecar says about itself.",
   shutdown: "How the sidecar ends.",
   "shutdown.grace": "How long requests may take to finish after SIGTERM.",
-  workers: "How many processes share the ports.",
+  workers:
+    "How many threads carry the traffic. They share the ports; limits are divided among them, and everything else is there once.",
 };
 
 /** Defaults that are no plain value, so that the shape cannot show them. */

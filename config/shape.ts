@@ -364,7 +364,7 @@ export const shape = section({
       v.transform(({ grace }) => ({ graceMs: grace })),
     ),
   ),
-  workers: v.optional(v.literal(1, "1 (more workers are not built yet)"), 1),
+  workers: v.optional(wholeNumber(1, 64), 1),
 });
 
 export type Config = v.InferOutput<typeof shape>;

@@ -9,7 +9,8 @@ export interface DrainParts {
   readonly graceMs: number;
   readonly clock: Clock;
   readonly log: Log;
-  readonly deregister: () => Promise<void>;
+  /** Resolves when the registry has been told, or could not be. */
+  readonly deregistered: Promise<void>;
   readonly inbound: readonly Listener[];
   readonly outbound: readonly Listener[];
 }
@@ -39,7 +40,7 @@ export async function drain(parts: DrainParts): Promise<void> {
 
   const spreadMs = () => (graceMs - (clock.now() - startedAtMs)) * TUNNELS_SHARE;
   for (const listener of parts.inbound) listener.beginDrain(spreadMs());
-  await within(parts.deregister());
+  await within(parts.deregistered);
   if (parts.inbound.length > 0) await within(pause(clock, Math.min(HEARD_MS, graceMs / 10)));
   for (const listener of parts.inbound) listener.stopAccepting();
   const unused = clock.schedule(Math.min(UNUSED_CONNECTIONS_MS, graceMs / 2), () => {

@@ -1,13 +1,14 @@
 /**
  * The one function that builds every part from a configuration and puts them together.
  *
- * Nothing else knows all rooms. What is built here is started and drained here, in an order that is part of the
- * contract: peers are told first, inbound traffic ends before outbound, since the app still needs its peers
- * while it finishes.
+ * Nothing else knows all rooms. What carries traffic is a data plane, in this thread or one in each of several workers;
+ * what there is once is here: the registry and the other sources of endpoints, the registration, the admin port. What is
+ * built here is started and drained here, in an order that is part of the contract: peers are told first, inbound
+ * traffic ends before outbound, since the app still needs its peers while it finishes.
  */
 import { hostname } from "node:os";
 import type { Config } from "../config/index.ts";
-import type { Handler } from "../core/index.ts";
+import type { Endpoint } from "../core/index.ts";
 import {
   ConsulAgent,
   ConsulSource,
@@ -16,22 +17,17 @@ import {
   serviceRegistration,
   staticSource,
 } from "../discovery/index.ts";
-import { Metrics, type ProcessLog } from "../telemetry/index.ts";
+import { type Counts, Metrics, type ProcessLog } from "../telemetry/index.ts";
 import { AdminServer } from "./admin/index.ts";
-import { type ListenAddress, Listener, type ListenerOptions } from "./downstream/index.ts";
-import { drain } from "./drain.ts";
-import type { RouteOptions } from "./route.ts";
-import * as stacks from "./stack.ts";
-import { newRequestId, systemClock, systemRandom } from "./system.ts";
-import { Upstream, type UpstreamOptions } from "./upstream/index.ts";
+import { appKey, DataPlane, type PlaneAddresses } from "./data-plane.ts";
+import type { ListenAddress, Listener } from "./downstream/index.ts";
+import { mergedCounts, type PlaneReport, summed } from "./report.ts";
+import { systemClock, systemRandom } from "./system.ts";
+import type { Upstream } from "./upstream/index.ts";
+import { type Planes, WorkerPlanes } from "./workers/index.ts";
 
-export interface SidecarAddresses {
-  readonly outbound: ListenAddress;
-  /** Undefined when no service stands beside the sidecar. */
-  readonly inbound: ListenAddress | undefined;
+export interface SidecarAddresses extends PlaneAddresses {
   readonly admin: ListenAddress;
-  /** The explicit ports of upstreams, by their name. */
-  readonly localPorts: Readonly<Record<string, ListenAddress>>;
 }
 
 /** Where a sidecar is in its life. */
@@ -44,12 +40,10 @@ export class Sidecar {
   readonly config: Config;
   readonly metrics: Metrics;
   readonly log: ProcessLog;
-  readonly stackParts: stacks.StackParts;
-  readonly #upstreams = new Map<string, Upstream>();
-  readonly #sources: { readonly source: Source; readonly upstream: Upstream }[] = [];
-  readonly #outbound: Listener;
-  readonly #inbound: Listener | undefined;
-  readonly #local = new Map<string, Listener>();
+  /** The one data plane of this thread; undefined when there are workers. */
+  readonly #own: DataPlane | undefined;
+  readonly #planes: Planes;
+  readonly #sources: { readonly source: Source; readonly key: string }[] = [];
   readonly #admin: AdminServer;
   readonly #agent: ConsulAgent | undefined;
   #registration: Registration | undefined;
@@ -60,46 +54,23 @@ export class Sidecar {
   constructor(config: Config, log: ProcessLog) {
     this.config = config;
     this.log = log;
-    this.metrics = new Metrics({
-      upstreams: () => [...this.#upstreams.values()].map((upstream) => upstream.counts()),
-      inFlight: () => this.#perDirection((listener) => listener.exchanges.size),
-      connections: () => this.#perDirection((listener) => listener.connections),
-      connectionsRefused: () => this.#perDirection((listener) => listener.hungUp),
-      droppedLogLines: () => log.droppedLines(),
-    });
-    this.stackParts = {
-      clock: systemClock,
-      random: systemRandom,
-      log: log.log,
-      tally: this.metrics.requests,
-      writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
-    };
+    this.metrics = new Metrics(() => this.#counts());
+    if (config.workers === 1) {
+      this.#own = new DataPlane(config, log);
+      this.#planes = alone(this.#own);
+    } else {
+      this.#planes = new WorkerPlanes(config, log);
+    }
     this.#agent =
       config.discovery.consul === undefined ? undefined : new ConsulAgent(config.discovery.consul);
-    const handlers = new Map<string, Handler>();
-    for (const [name, { options, endpoints, service }] of Object.entries(config.upstreams)) {
-      const upstream = this.#createUpstream(name, options);
-      const source = endpoints === undefined ? this.#consulSource(service ?? name) : staticSource(endpoints);
-      this.#sources.push({ source, upstream });
-      handlers.set(name, stacks.upstream(this.stackParts, upstream));
-    }
-    const outbound = stacks.outbound(this.stackParts, namedRoutes(config), handlers);
-    this.#outbound = this.#createListener("outbound", config.outbound.listener, outbound);
-    for (const [name, { localPort }] of Object.entries(config.upstreams)) {
-      if (localPort === undefined) continue;
-      const listen = { host: config.outbound.listener.listen.host, port: localPort };
-      const options = { ...config.outbound.listener, listen };
-      this.#local.set(name, this.#createListener("outbound", options, outbound, name));
+    for (const [key, { endpoints, service }] of Object.entries(config.upstreams)) {
+      const source = endpoints === undefined ? this.#consulSource(service ?? key) : staticSource(endpoints);
+      this.#sources.push({ source, key });
     }
     if (config.service !== undefined) {
-      const app = this.#createUpstream(config.service.name, config.inbound.app, `app:${config.service.name}`);
       const { address, port } = config.service;
-      this.#sources.push({
-        source: staticSource([{ address, port, weight: 1, source: "service" }]),
-        upstream: app,
-      });
-      const handle = stacks.inbound(this.stackParts, app);
-      this.#inbound = this.#createListener("inbound", config.inbound.listener, handle);
+      const app: Endpoint = { address, port, weight: 1, source: "service" };
+      this.#sources.push({ source: staticSource([app]), key: appKey(config.service) });
     }
     this.#admin = new AdminServer(this);
   }
@@ -108,13 +79,14 @@ export class Sidecar {
     return this.#phase;
   }
 
+  /** The upstreams of this thread; none when there are workers. */
   get upstreams(): ReadonlyMap<string, Upstream> {
-    return this.#upstreams;
+    return this.#own?.upstreams ?? new Map();
   }
 
+  /** The listeners of this thread; none when there are workers. */
   get listeners(): readonly Listener[] {
-    const inbound = this.#inbound === undefined ? [] : [this.#inbound];
-    return [this.#outbound, ...this.#local.values(), ...inbound];
+    return this.#own?.listeners ?? [];
   }
 
   /**
@@ -123,27 +95,34 @@ export class Sidecar {
    */
   async start(): Promise<SidecarAddresses> {
     try {
-      const outbound = await this.#outbound.start();
-      const localPorts: Record<string, ListenAddress> = {};
-      for (const [name, listener] of this.#local) localPorts[name] = await listener.start();
-      const inbound = await this.#inbound?.start();
+      const addresses = await this.#planes.start();
       const admin = await this.#admin.start(this.config.admin.listen);
       await this.#firstEndpoints();
-      if (inbound !== undefined && this.#phase === "starting") this.#register(inbound);
+      if (addresses.inbound !== undefined && this.#phase === "starting") this.#register(addresses.inbound);
       if (this.#phase === "starting") this.#phase = "ready";
-      return { outbound, inbound, admin, localPorts };
+      return { ...addresses, admin };
     } catch (thrown) {
       await this.destroy();
       throw thrown;
     }
   }
 
+  /** What each data plane reports. */
+  reports(): Promise<readonly PlaneReport[]> {
+    return this.#planes.reports();
+  }
+
+  setLogLevel(level: ProcessLog["level"]): void {
+    this.log.level = level;
+    this.#planes.setLogLevel(level);
+  }
+
   /** Follows all sources. Resolves when each has spoken, or soon: a registry that is away must not stop a start. */
   async #firstEndpoints(): Promise<void> {
-    const spoken = this.#sources.map(({ source, upstream }) => {
+    const spoken = this.#sources.map(({ source, key }) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       source.start((endpoints) => {
-        upstream.update(endpoints);
+        this.#planes.update(key, endpoints);
         resolve();
       });
       return promise;
@@ -152,6 +131,8 @@ export class Sidecar {
     const timer = systemClock.schedule(FIRST_ENDPOINTS_MS, resolve);
     await Promise.race([Promise.all(spoken), over]);
     timer.cancel();
+    // Whoever can answer this has heard of the endpoints, too.
+    await this.#planes.reports();
   }
 
   /** Ends in good order, within `shutdown.grace`; called again, it returns the same promise. */
@@ -165,9 +146,8 @@ export class Sidecar {
     this.#phase = "stopped";
     this.#registration?.abandon();
     for (const { source } of this.#sources) source.stop();
-    for (const listener of this.listeners) listener.destroy();
-    for (const upstream of this.#upstreams.values()) upstream.stop();
     this.#agent?.close();
+    await this.#planes.destroy();
     await this.#admin.stop();
     this.#stopped.resolve();
   }
@@ -179,72 +159,55 @@ export class Sidecar {
 
   async #drain(): Promise<void> {
     this.#phase = "draining";
-    await drain({
-      graceMs: this.config.shutdown.graceMs,
-      clock: systemClock,
-      log: this.log.log,
-      deregister: async () => this.#registration?.stop(),
-      inbound: this.#inbound === undefined ? [] : [this.#inbound],
-      outbound: [this.#outbound, ...this.#local.values()],
-    });
+    const deregistered = Promise.withResolvers<void>();
+    const drained = this.#planes.drain(this.config.shutdown.graceMs, deregistered.promise);
+    // The planes have stopped promising anything to callers before peers are told to go elsewhere.
+    await this.#registration?.stop();
+    deregistered.resolve();
+    await drained;
     await this.destroy();
   }
 
-  /** @param key its name on the admin port; a colon keeps the app apart from an upstream of the same name */
-  #createUpstream(name: string, options: UpstreamOptions, key = name): Upstream {
-    const { clock, random, log } = this.stackParts;
-    const upstream = new Upstream(name, options, { clock, random, log }, (of, to) =>
-      stacks.endpoint(this.stackParts, of, to),
-    );
-    this.#upstreams.set(key, upstream);
-    return upstream;
-  }
-
-  #createListener(
-    direction: "inbound" | "outbound",
-    options: ListenerOptions,
-    handle: Handler,
-    boundUpstream?: string,
-  ): Listener {
-    const { clock, log } = this.stackParts;
-    return new Listener({
-      direction,
-      options,
-      clock,
-      log,
-      newRequestId,
-      handle,
-      ...(boundUpstream === undefined ? {} : { boundUpstream }),
-    });
+  async #counts(): Promise<Counts> {
+    const reports = await this.reports();
+    return {
+      requests: reports.map(({ tally }) => tally),
+      upstreams: mergedCounts(reports),
+      inFlight: summed(reports.map(({ inFlight }) => inFlight)),
+      connections: summed(reports.map(({ connections }) => connections)),
+      connectionsRefused: summed(reports.map(({ connectionsRefused }) => connectionsRefused)),
+      droppedLogLines: this.log.droppedLines(),
+    };
   }
 
   #consulSource(service: string): Source {
-    const { clock, random, log } = this.stackParts;
-    return new ConsulSource(service, { agent: this.#agent!, clock, random, log });
+    return new ConsulSource(service, { agent: this.#agent!, ...this.#parts() });
   }
 
   #register(inbound: ListenAddress): void {
     const { service, discovery } = this.config;
     if (this.#agent === undefined || service === undefined || discovery.consul?.register !== "self") return;
-    const { clock, random, log } = this.stackParts;
     this.#registration = new Registration(serviceRegistration(service, inbound, hostname()), {
       agent: this.#agent,
-      clock,
-      random,
-      log,
+      ...this.#parts(),
     });
     this.#registration.start();
   }
 
-  #perDirection(count: (listener: Listener) => number): Record<string, number> {
-    const counts: Record<string, number> = { outbound: 0 };
-    for (const listener of this.listeners)
-      counts[listener.direction] = (counts[listener.direction] ?? 0) + count(listener);
-    return counts;
+  #parts() {
+    return { clock: systemClock, random: systemRandom, log: this.log.log };
   }
 }
 
-/** A route without a name is called by its place. */
-function namedRoutes(config: Config): RouteOptions[] {
-  return config.routes.map((route, i) => ({ ...route, name: route.name ?? `routes[${i}]` }));
+/** One data plane as all there are. */
+function alone(plane: DataPlane): Planes {
+  return {
+    start: () => plane.start(),
+    update: (key, endpoints) => plane.update(key, endpoints),
+    reports: async () => [await plane.report()],
+    drain: (graceMs, deregistered) => plane.drain(graceMs, deregistered),
+    destroy: () => plane.destroy(),
+    // It writes to the process's own log.
+    setLogLevel: () => {},
+  };
 }

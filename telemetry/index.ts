@@ -2,5 +2,13 @@ export { type AccessLogWriter, accessLog, accessMembers } from "./access-log.lay
 export { LOG_LEVELS, type LogLevel, type ProcessLog, processLog } from "./logger.ts";
 export { METRICS, type MetricDefinition, type MetricName } from "./metric-names.ts";
 export { metrics } from "./metrics.layer.ts";
-export { type MetricSources, Metrics, type UpstreamCounts } from "./metrics.ts";
-export { DURATION_BUCKETS_S, MAX_REQUEST_SERIES, OVERFLOW, RequestTally } from "./request-tally.ts";
+export { type Counts, Metrics, type UpstreamCounts } from "./metrics.ts";
+export { type LogRelay, relayedLog } from "./relayed-log.ts";
+export {
+  type CountedRequests,
+  DURATION_BUCKETS_S,
+  MAX_REQUEST_SERIES,
+  OVERFLOW,
+  RequestTally,
+  requestSeries,
+} from "./request-tally.ts";

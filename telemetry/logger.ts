@@ -22,6 +22,8 @@ const FLUSH_EVERY_MS = 1000;
 export interface ProcessLog {
   readonly log: Log;
   readonly writeAccess: AccessLogWriter;
+  /** Writes lines that have been put together elsewhere, each with its line feed. */
+  writeLines(lines: string): void;
   level: LogLevel;
   /** Lines given up because the reader was too slow. */
   droppedLines(): number;
@@ -44,31 +46,21 @@ export function processLog(level: LogLevel): ProcessLog {
   // The reader has gone; losing the log must not stop the traffic.
   out.on("error", () => dropped++);
   const timestamp = isoTimestamp();
-  let access = "";
-  const writeOutAccess = () => {
-    if (access === "") return;
-    const lines = access;
-    access = "";
-    out.write(lines);
-  };
-  setInterval(writeOutAccess, FLUSH_EVERY_MS).unref();
+  const access = new AccessLines(timestamp, (lines) => out.write(lines));
   const log: Logger = pino(
     { base: null, timestamp, formatters: { level: (label) => ({ level: label }) }, level },
     {
       write(line) {
         // What happened before is read before.
-        writeOutAccess();
+        access.writeOut();
         out.write(line);
       },
     },
   );
   return {
     log,
-    // Switched on and off by configuration, not by level; and in pino's own form, so that both are read alike.
-    writeAccess(members) {
-      access += `{"level":"info"${timestamp()},${members},"msg":"request"}\n`;
-      if (access.length >= ACCESS_BATCH_CHARACTERS) writeOutAccess();
-    },
+    writeAccess: (members) => access.add(members),
+    writeLines: (lines) => out.write(lines),
     get level() {
       return log.level as LogLevel;
     },
@@ -77,7 +69,7 @@ export function processLog(level: LogLevel): ProcessLog {
     },
     droppedLines: () => dropped,
     async flush() {
-      writeOutAccess();
+      access.writeOut();
       const drained = once(out, "drain", { signal: AbortSignal.timeout(FLUSH_EVERY_MS) });
       out.flush();
       await drained.catch(() => {
@@ -89,8 +81,33 @@ export function processLog(level: LogLevel): ProcessLog {
   };
 }
 
+/** Gathers the lines of the access log. In pino's own form, so that both are read alike; by no level, as they are configured. */
+export class AccessLines {
+  readonly #timestamp: () => string;
+  readonly #write: (lines: string) => void;
+  #lines = "";
+
+  constructor(timestamp: () => string, write: (lines: string) => void) {
+    this.#timestamp = timestamp;
+    this.#write = write;
+    setInterval(() => this.writeOut(), FLUSH_EVERY_MS).unref();
+  }
+
+  add(members: string): void {
+    this.#lines += `{"level":"info"${this.#timestamp()},${members},"msg":"request"}\n`;
+    if (this.#lines.length >= ACCESS_BATCH_CHARACTERS) this.writeOut();
+  }
+
+  writeOut(): void {
+    if (this.#lines === "") return;
+    const lines = this.#lines;
+    this.#lines = "";
+    this.#write(lines);
+  }
+}
+
 /** ISO 8601 in UTC, made once for all records of a millisecond: a busy proxy writes twenty of them. */
-function isoTimestamp(): () => string {
+export function isoTimestamp(): () => string {
   let madeForMs = 0;
   let made = "";
   return () => {

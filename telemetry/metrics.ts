@@ -4,7 +4,7 @@
  */
 import { Counter, Gauge, Registry } from "prom-client";
 import { METRICS, type MetricName } from "./metric-names.ts";
-import { DURATION_BUCKETS_S, RequestTally } from "./request-tally.ts";
+import { type CountedRequests, DURATION_BUCKETS_S, requestSeries } from "./request-tally.ts";
 
 /** What one upstream has counted since the start. */
 export interface UpstreamCounts {
@@ -19,34 +19,47 @@ export interface UpstreamCounts {
   readonly pending: number;
 }
 
-/** What the metrics ask for when they are scraped. */
-export interface MetricSources {
-  upstreams(): Iterable<UpstreamCounts>;
-  /** By direction. */
-  inFlight(): Readonly<Record<string, number>>;
-  /** By direction. */
-  connections(): Readonly<Record<string, number>>;
-  /** By direction. */
-  connectionsRefused(): Readonly<Record<string, number>>;
-  droppedLogLines(): number;
+/** What has been counted at one moment. */
+export interface Counts {
+  /** Of each worker. */
+  readonly requests: readonly CountedRequests[];
+  readonly upstreams: readonly UpstreamCounts[];
+  /** By direction, as the next two. */
+  readonly inFlight: Readonly<Record<string, number>>;
+  readonly connections: Readonly<Record<string, number>>;
+  readonly connectionsRefused: Readonly<Record<string, number>>;
+  readonly droppedLogLines: number;
 }
 
-export class Metrics {
-  readonly requests: RequestTally = new RequestTally();
-  readonly #registry = new Registry();
+const NOTHING_COUNTED: Counts = {
+  requests: [],
+  upstreams: [],
+  inFlight: {},
+  connections: {},
+  connectionsRefused: {},
+  droppedLogLines: 0,
+};
 
-  constructor(sources: MetricSources) {
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #collect: () => Promise<Counts>;
+  #counts: Counts = NOTHING_COUNTED;
+
+  /** @param collect asked at each scrape */
+  constructor(collect: () => Promise<Counts>) {
+    this.#collect = collect;
     this.#define("heddle_requests_total", (set) => {
-      for (const { count, ...labels } of this.requests.series()) set(labels, count);
+      for (const counted of this.#counts.requests)
+        for (const { count, ...labels } of requestSeries(counted)) set(labels, count);
     });
-    this.#registry.registerMetric(durationHistogram(this.requests) as never);
-    this.#define("heddle_requests_in_flight", (set) => perDirection(sources.inFlight(), set));
-    this.#define("heddle_connections", (set) => perDirection(sources.connections(), set));
+    this.#registry.registerMetric(durationHistogram(() => this.#counts.requests) as never);
+    this.#define("heddle_requests_in_flight", (set) => perDirection(this.#counts.inFlight, set));
+    this.#define("heddle_connections", (set) => perDirection(this.#counts.connections, set));
     this.#define("heddle_connections_refused_total", (set) =>
-      perDirection(sources.connectionsRefused(), set),
+      perDirection(this.#counts.connectionsRefused, set),
     );
     const each = (set: Set, read: (counts: UpstreamCounts) => Iterable<readonly [Labels, number]>) => {
-      for (const counts of sources.upstreams())
+      for (const counts of this.#counts.upstreams)
         for (const [labels, value] of read(counts)) set({ upstream: counts.upstream, ...labels }, value);
     };
     this.#define("heddle_attempts_total", (set) => each(set, (c) => labelled("outcome", c.attempts)));
@@ -65,7 +78,7 @@ export class Metrics {
     );
     this.#define("heddle_pool_opened_total", (set) => each(set, (c) => [[{}, c.connectionsOpened]]));
     this.#define("heddle_pending_requests", (set) => each(set, (c) => [[{}, c.pending]]));
-    this.#define("heddle_log_lines_dropped_total", (set) => set({}, sources.droppedLogLines()));
+    this.#define("heddle_log_lines_dropped_total", (set) => set({}, this.#counts.droppedLogLines));
     this.#define("process_cpu_seconds_total", (set) => {
       const { user, system } = process.cpuUsage();
       set({}, (user + system) / 1e6);
@@ -78,7 +91,8 @@ export class Metrics {
   }
 
   /** The exposition in Prometheus' text format. */
-  exposition(): Promise<string> {
+  async exposition(): Promise<string> {
+    this.#counts = await this.#collect();
     return this.#registry.metrics();
   }
 
@@ -121,23 +135,48 @@ function* labelled(
 }
 
 /** A histogram from counted buckets: prom-client's own only takes single observations. */
-function durationHistogram(requests: RequestTally) {
+function durationHistogram(requests: () => readonly CountedRequests[]) {
   const name = "heddle_request_duration_seconds";
   return {
     name,
     get: async () => {
       const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
-      for (const scope of requests.scopes()) {
-        const labels = { direction: scope.direction, upstream: scope.upstream, route: scope.route };
+      for (const { labels, buckets, sumMs, count } of durations(requests())) {
         let cumulative = 0;
         for (const [i, le] of [...DURATION_BUCKETS_S, "+Inf"].entries()) {
-          cumulative += scope.buckets[i]!;
+          cumulative += buckets[i]!;
           values.push({ metricName: `${name}_bucket`, labels: { le, ...labels }, value: cumulative });
         }
-        values.push({ metricName: `${name}_sum`, labels, value: scope.sumMs / 1000 });
-        values.push({ metricName: `${name}_count`, labels, value: scope.count });
+        values.push({ metricName: `${name}_sum`, labels, value: sumMs / 1000 });
+        values.push({ metricName: `${name}_count`, labels, value: count });
       }
       return { name, help: METRICS[name].help, type: "histogram", values, aggregator: "sum" };
     },
   };
+}
+
+interface Durations {
+  readonly labels: Labels;
+  readonly buckets: Float64Array;
+  sumMs: number;
+  count: number;
+}
+
+/** The durations of each scope, added up over all workers. */
+function durations(requests: readonly CountedRequests[]): Iterable<Durations> {
+  const found = new Map<string, Durations>();
+  for (const { direction, upstream, route, buckets, sumMs, count } of requests.flatMap(
+    ({ scopes }) => scopes,
+  )) {
+    const key = JSON.stringify([direction, upstream, route]);
+    const sum = found.get(key);
+    if (sum === undefined) {
+      found.set(key, { labels: { direction, upstream, route }, buckets: buckets.slice(), sumMs, count });
+      continue;
+    }
+    for (const [i, more] of buckets.entries()) sum.buckets[i]! += more;
+    sum.sumMs += sumMs;
+    sum.count += count;
+  }
+  return found.values();
 }

@@ -37,7 +37,7 @@ export interface CountedSeries {
 }
 
 /** Requests of one direction, upstream and route. */
-export class ScopeTally {
+class ScopeTally {
   readonly direction: string;
   readonly upstream: string;
   readonly route: string;
@@ -54,6 +54,33 @@ export class ScopeTally {
     this.upstream = upstream;
     this.route = route;
   }
+}
+
+/** All that a tally has counted. Plain values, so that it can cross to another thread. */
+export interface CountedRequests {
+  readonly scopes: readonly Readonly<ScopeTally>[];
+  readonly overflowed: number;
+}
+
+/** One series for each pair of status and cause. Several tallies may give the same one. */
+export function* requestSeries({ scopes, overflowed }: CountedRequests): Generator<CountedSeries> {
+  for (const { direction, upstream, route, byStatus, byCause } of scopes) {
+    for (const [status, count] of byStatus.entries())
+      if (count !== undefined) yield { direction, upstream, route, status: String(status), cause: "", count };
+    for (const [key, count] of byCause) {
+      const [status, cause] = key.split(" ");
+      yield { direction, upstream, route, status: status!, cause: cause!, count };
+    }
+  }
+  if (overflowed > 0)
+    yield {
+      direction: OVERFLOW,
+      upstream: OVERFLOW,
+      route: OVERFLOW,
+      status: OVERFLOW,
+      cause: OVERFLOW,
+      count: overflowed,
+    };
 }
 
 export class RequestTally {
@@ -73,30 +100,12 @@ export class RequestTally {
     scope.buckets[bucket]!++;
   }
 
-  *scopes(): Generator<ScopeTally> {
+  /** What has been counted so far, as plain values. */
+  counted(): CountedRequests {
+    const scopes: ScopeTally[] = [];
     for (const byUpstream of this.#scopes.values())
-      for (const byRoute of byUpstream.values()) yield* byRoute.values();
-  }
-
-  *series(): Generator<CountedSeries> {
-    for (const { direction, upstream, route, byStatus, byCause } of this.scopes()) {
-      for (const [status, count] of byStatus.entries())
-        if (count !== undefined)
-          yield { direction, upstream, route, status: String(status), cause: "", count };
-      for (const [key, count] of byCause) {
-        const [status, cause] = key.split(" ");
-        yield { direction, upstream, route, status: status!, cause: cause!, count };
-      }
-    }
-    if (this.#overflowed > 0)
-      yield {
-        direction: OVERFLOW,
-        upstream: OVERFLOW,
-        route: OVERFLOW,
-        status: OVERFLOW,
-        cause: OVERFLOW,
-        count: this.#overflowed,
-      };
+      for (const byRoute of byUpstream.values()) scopes.push(...byRoute.values());
+    return { scopes, overflowed: this.#overflowed };
   }
 
   #count(scope: ScopeTally, ending: Ending): void {

@@ -23,6 +23,7 @@ const INNER_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/downstream": ["core", "proxy"],
   "proxy/upstream": ["core", "balancing", "resilience", "telemetry", "proxy"],
   "proxy/upgrade": ["core", "proxy"],
+  "proxy/workers": ["core", "config", "telemetry", "proxy"],
   "proxy/admin": ["core", "config", "telemetry", "proxy"],
 };
 

@@ -69,12 +69,12 @@ export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
   "/endpoints": {
     method: "GET",
     about: "every endpoint of every upstream: source, breaker, in flight, latency",
-    answer: (sidecar) => json(endpointsView(sidecar)),
+    answer: async (sidecar) => json(await endpointsView(sidecar)),
   },
   "/requests": {
     method: "GET",
     about: "every request in flight: its state, what it waits for, for how long",
-    answer: (sidecar) => json(requestsView(sidecar)),
+    answer: async (sidecar) => json(await requestsView(sidecar)),
   },
   "/drain": {
     method: "POST",
@@ -87,11 +87,11 @@ export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
   "/log-level": {
     method: "POST",
     about: `set the log level: ?level= one of ${LOG_LEVELS.join(", ")}`,
-    answer: ({ log }, url) => {
+    answer: (sidecar, url) => {
       const wanted = url.searchParams.get("level");
       if (!isLogLevel(wanted))
         return plain(`expected ?level= one of ${LOG_LEVELS.join(", ")}, got ${JSON.stringify(wanted)}`, 400);
-      log.level = wanted;
+      sidecar.setLogLevel(wanted);
       return plain(wanted);
     },
   },

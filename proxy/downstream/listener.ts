@@ -99,10 +99,12 @@ export class Listener {
 
   /**
    * Listens, and returns where.
+   * @param shared a port that other threads listen on, too; without it, the one of the options, alone
    * @throws Error with the system's code, such as EADDRINUSE
    */
-  async start(): Promise<ListenAddress> {
-    this.#server.listen({ host: this.#listen.host, port: this.#listen.port, backlog: 4096 });
+  async start(shared?: ListenAddress): Promise<ListenAddress> {
+    const { host, port } = shared ?? this.#listen;
+    this.#server.listen({ host, port, backlog: 4096, reusePort: shared !== undefined });
     await once(this.#server, "listening");
     // Until here an error is the caller's to hear; from here on nobody awaits it.
     this.#server.on("error", (error) => this.#log.error({ err: error }, "the listener failed"));

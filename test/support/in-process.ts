@@ -35,11 +35,16 @@ export async function startInProcess(t: Test, yaml: string): Promise<InProcess> 
   const say = (level: string) => (facts: object, message: string) => {
     records.push({ ...facts, level, message });
   };
+  const settled = (record: Record<string, unknown>) => {
+    access.push(record);
+    for (const look of waiting) look();
+  };
   const log: ProcessLog = {
     log: { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") },
-    writeAccess: (members) => {
-      access.push(JSON.parse(`{${members}}`));
-      for (const look of waiting) look();
+    writeAccess: (members) => settled(JSON.parse(`{${members}}`)),
+    // What workers hand over.
+    writeLines: (lines) => {
+      for (const line of lines.trimEnd().split("\n")) settled(JSON.parse(line));
     },
     level: "info",
     droppedLines: () => 0,

@@ -173,6 +173,7 @@ export function logInto(records: LogRecord[]): ProcessLog {
     log: { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") },
     writeAccess: (members) => at("info")(JSON.parse(`{${members}}`), "request"),
     level: "debug",
+    writeLines() {},
     droppedLines: () => 0,
     flush: async () => {},
   };

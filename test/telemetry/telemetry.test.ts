@@ -6,15 +6,16 @@ import { Body, type Exchange, ProxyError } from "../../core/index.ts";
 import {
   accessLog,
   accessMembers,
+  type Counts,
   DURATION_BUCKETS_S,
   MAX_REQUEST_SERIES,
   METRICS,
   type MetricDefinition,
-  type MetricSources,
   Metrics,
   metrics,
   OVERFLOW,
   RequestTally,
+  requestSeries,
   type UpstreamCounts,
 } from "../../telemetry/index.ts";
 import { type ExchangeSettings, exchangeOf, responseOf } from "../support/exchange.ts";
@@ -44,8 +45,9 @@ test("every request is counted once, under its direction, upstream, route, statu
     { ...ENDING, direction: "inbound" },
   ];
   for (const ending of endings) tally.record(ending);
-  const counted = [...tally.series()].map(({ direction, upstream, route, status, cause, count }) =>
-    [direction, upstream, route, status, cause, count].join("|"),
+  const counted = [...requestSeries(tally.counted())].map(
+    ({ direction, upstream, route, status, cause, count }) =>
+      [direction, upstream, route, status, cause, count].join("|"),
   );
   t.same(counted.sort(), [
     "inbound|orders||200||1",
@@ -65,7 +67,7 @@ test("the number of series is bounded; what exceeds it is counted as overflow, a
     tally.record({ ...ENDING, upstream: `u${i % 50}`, status: 500, cause: `c${i}` });
   tally.record({ ...ENDING, upstream: "u0", status: 500, cause: "c0" });
   tally.record({ ...ENDING, upstream: "u1", status: 200 });
-  const series = [...tally.series()];
+  const series = [...requestSeries(tally.counted())];
   t.equal(series.length, MAX_REQUEST_SERIES + 1);
   t.equal(
     series.reduce((sum, { count }) => sum + count, 0),
@@ -86,7 +88,7 @@ test("a duration falls into the first bucket that it does not exceed", async (t)
   const tally = new RequestTally();
   const durations = [0, 0.5, 0.500001, 1, 30_000, 30_001];
   for (const durationMs of durations) tally.record({ ...ENDING, durationMs });
-  const [scope] = [...tally.scopes()];
+  const [scope] = [...tally.counted().scopes];
   const filled = Object.fromEntries(
     [...scope!.buckets].map((count, i) => [DURATION_BUCKETS_S[i] ?? "more", count]),
   );
@@ -149,17 +151,28 @@ const COUNTS: UpstreamCounts = {
   pending: 6,
 };
 
-const SOURCES: MetricSources = {
-  upstreams: () => [COUNTS],
-  inFlight: () => ({ inbound: 1, outbound: 2 }),
-  connections: () => ({ inbound: 3, outbound: 4 }),
-  connectionsRefused: () => ({ inbound: 0, outbound: 11 }),
-  droppedLogLines: () => 9,
+const NOW: Counts = {
+  requests: [],
+  upstreams: [COUNTS],
+  inFlight: { inbound: 1, outbound: 2 },
+  connections: { inbound: 3, outbound: 4 },
+  connectionsRefused: { inbound: 0, outbound: 11 },
+  droppedLogLines: 9,
 };
 
+/** Metrics over tallies, and over counts that are read at each scrape. */
+function exposing(tallies: readonly RequestTally[], counts: () => Partial<Counts> = () => ({})): Metrics {
+  return new Metrics(async () => ({
+    ...NOW,
+    requests: tallies.map((tally) => tally.counted()),
+    ...counts(),
+  }));
+}
+
 test("the exposition has the metrics and labels of the table, and no others", async (t) => {
-  const exposed = new Metrics(SOURCES);
-  exposed.requests.record(ENDING);
+  const tally = new RequestTally();
+  const exposed = exposing([tally]);
+  tally.record(ENDING);
   t.match(exposed.contentType, /^text\/plain; version=0\.0\.4/);
   const { types, help, samples } = readExposition(await exposed.exposition());
   t.same([...types.keys()].sort(), Object.keys(METRICS).sort());
@@ -181,17 +194,17 @@ test("the exposition has the metrics and labels of the table, and no others", as
 
 test("each value is the one of its source, at each scrape anew", async (t) => {
   let pending = 6;
-  const exposed = new Metrics({
-    ...SOURCES,
-    upstreams: () => [
+  const tally = new RequestTally();
+  const exposed = exposing([tally], () => ({
+    upstreams: [
       { ...COUNTS, pending },
       { ...COUNTS, upstream: "b" },
     ],
-  });
-  exposed.requests.record(ENDING);
+  }));
+  tally.record(ENDING);
   await exposed.exposition();
   pending = 1;
-  exposed.requests.record(ENDING);
+  tally.record(ENDING);
   const { samples } = readExposition(await exposed.exposition());
   const value = (name: string, labels: Readonly<Record<string, string>> = {}) => {
     const found = samples.filter(
@@ -226,7 +239,7 @@ test("each value is the one of its source, at each scrape anew", async (t) => {
 });
 
 test("a service that calls itself has two upstreams of one name, and they add up", async (t) => {
-  const exposed = new Metrics({ ...SOURCES, upstreams: () => [COUNTS, COUNTS] });
+  const exposed = exposing([], () => ({ upstreams: [COUNTS, COUNTS] }));
   const { samples } = readExposition(await exposed.exposition());
   for (const [name, expected] of [
     ["heddle_breaker_opened_total", 8],
@@ -240,10 +253,10 @@ test("a service that calls itself has two upstreams of one name, and they add up
 });
 
 test("the duration histogram is cumulative up to +Inf, which is the count", async (t) => {
-  const exposed = new Metrics(SOURCES);
-  for (const durationMs of [0.4, 3, 4, 70, 20_000, 90_000])
-    exposed.requests.record({ ...ENDING, durationMs });
-  exposed.requests.record({ ...ENDING, route: "canary", durationMs: 7 });
+  const tally = new RequestTally();
+  const exposed = exposing([tally]);
+  for (const durationMs of [0.4, 3, 4, 70, 20_000, 90_000]) tally.record({ ...ENDING, durationMs });
+  tally.record({ ...ENDING, route: "canary", durationMs: 7 });
   const { samples } = readExposition(await exposed.exposition());
   const name = "heddle_request_duration_seconds";
   const of = (part: string) =>
@@ -261,9 +274,27 @@ test("the duration histogram is cumulative up to +Inf, which is the count", asyn
   t.ok(Math.abs(of("_sum")[0]!.value - 110.0774) < 1e-9);
 });
 
+test("what several workers have counted is added up, scope by scope", async (t) => {
+  const tallies = [new RequestTally(), new RequestTally()];
+  for (const [i, tally] of tallies.entries()) {
+    tally.record({ ...ENDING, durationMs: 3 });
+    tally.record({ ...ENDING, durationMs: 7, route: `only-${i}` });
+  }
+  const { samples } = readExposition(await exposing(tallies).exposition());
+  const values = (name: string, route: string) =>
+    samples
+      .filter((sample) => sample.name === name && sample.labels["route"] === route)
+      .map(({ value }) => value);
+  t.same(values("heddle_requests_total", ""), [2]);
+  t.same(values("heddle_request_duration_seconds_count", ""), [2]);
+  t.same(values("heddle_request_duration_seconds_sum", ""), [0.006]);
+  t.same(values("heddle_requests_total", "only-1"), [1]);
+});
+
 test("names that are odd are escaped and not lost", async (t) => {
-  const exposed = new Metrics(SOURCES);
-  exposed.requests.record({ ...ENDING, route: 'a "quoted" \\ name\nin two lines' });
+  const tally = new RequestTally();
+  const exposed = exposing([tally]);
+  tally.record({ ...ENDING, route: 'a "quoted" \\ name\nin two lines' });
   const { samples } = readExposition(await exposed.exposition());
   const routes = samples
     .filter(({ name }) => name === "heddle_requests_total")
@@ -276,13 +307,16 @@ test("a request is counted when it is settled and not before, with what it ended
   const handle = metrics(tally).wrap(async () => responseOf());
   const exchange = exchangeOf({ nowMs: 100 });
   await handle(exchange);
-  t.same([...tally.series()], []);
+  t.same([...requestSeries(tally.counted())], []);
   exchange.upstream = "orders";
   exchange.status = 200;
   exchange.blame(new ProxyError("upstream_reset", "lost half-way"));
   exchange.settle("failure", 350);
-  t.match([...tally.series()], [{ upstream: "orders", status: "200", cause: "upstream_reset", count: 1 }]);
-  t.equal([...tally.scopes()][0]!.sumMs, 250);
+  t.match(
+    [...requestSeries(tally.counted())],
+    [{ upstream: "orders", status: "200", cause: "upstream_reset", count: 1 }],
+  );
+  t.equal([...tally.counted().scopes][0]!.sumMs, 250);
 });
 
 // --- the access log

@@ -1,0 +1,157 @@
+/**
+ * What a data plane reports, as plain values: the same whether it runs in this thread or in another. And how the reports
+ * of several become one: a sidecar with four workers is one sidecar to whoever looks at it.
+ */
+import type { Exchange } from "../core/index.ts";
+import type { BreakerState } from "../resilience/index.ts";
+import type { CountedRequests, UpstreamCounts } from "../telemetry/index.ts";
+import type { UpstreamEndpoint } from "./upstream/index.ts";
+
+/** One endpoint as the admin port shows it. Times in milliseconds. */
+export interface EndpointView {
+  readonly address: string;
+  readonly source: string;
+  readonly weight: number;
+  readonly zone?: string | undefined;
+  readonly breaker: BreakerState;
+  readonly opensForMs?: number;
+  readonly inFlight: number;
+  readonly latencyMs: number;
+}
+
+/** One request in flight as the admin port shows it. */
+export interface RequestView {
+  readonly requestId: string;
+  readonly direction: string;
+  readonly request: string;
+  readonly state: string;
+  readonly on?: string;
+  readonly forMs?: number;
+  readonly ageMs: number;
+  readonly upstream: string;
+  readonly endpoint: string;
+  readonly attempts: number;
+}
+
+export interface PlaneReport {
+  readonly upstreams: readonly UpstreamCounts[];
+  /** By the key of the upstream. */
+  readonly endpoints: Readonly<Record<string, readonly EndpointView[]>>;
+  readonly requests: readonly RequestView[];
+  /** By direction, as the next two. */
+  readonly inFlight: Readonly<Record<string, number>>;
+  readonly connections: Readonly<Record<string, number>>;
+  readonly connectionsRefused: Readonly<Record<string, number>>;
+  readonly tally: CountedRequests;
+}
+
+export function endpointViews(endpoints: readonly UpstreamEndpoint[], nowMs: number): EndpointView[] {
+  return endpoints.map(({ key: address, endpoint, breaker, inFlight, latency }) => ({
+    address,
+    source: endpoint.source,
+    weight: endpoint.weight,
+    zone: endpoint.zone,
+    breaker: breaker.state,
+    ...(breaker.state === "open" ? { opensForMs: Math.max(0, Math.round(breaker.openUntilMs - nowMs)) } : {}),
+    inFlight,
+    latencyMs: thousandths(latency.estimateMs(nowMs, inFlight === 0)),
+  }));
+}
+
+export function requestViews(exchanges: Iterable<Exchange>, nowMs: number): RequestView[] {
+  return Array.from(exchanges, (exchange) => ({
+    requestId: exchange.requestId,
+    direction: exchange.direction,
+    request: `${exchange.method} ${exchange.authority}${exchange.target.split("?", 1)[0]}`,
+    state: exchange.state,
+    ...(exchange.state === "suspended"
+      ? { on: exchange.suspendedOn, forMs: Math.round(nowMs - exchange.suspendedAtMs) }
+      : {}),
+    ageMs: Math.round(nowMs - exchange.arrivedAtMs),
+    upstream: exchange.upstream,
+    endpoint: exchange.endpoint,
+    attempts: exchange.attempts,
+  }));
+}
+
+/** The endpoints of all planes: those of one, with what each plane has learned about them put together. */
+export function mergedEndpoints(reports: readonly PlaneReport[]): Record<string, EndpointView[]> {
+  const [first, ...others] = reports;
+  return Object.fromEntries(
+    Object.entries(first?.endpoints ?? {}).map(([key, views]) => [
+      key,
+      views.map((view) =>
+        mergedView(view, [
+          view,
+          ...others.flatMap(
+            ({ endpoints }) => endpoints[key]?.filter(({ address }) => address === view.address) ?? [],
+          ),
+        ]),
+      ),
+    ]),
+  );
+}
+
+/** Worst breaker, sum of requests, mean of latencies that have been measured. */
+function mergedView(view: EndpointView, of: readonly EndpointView[]): EndpointView {
+  const worst = of.reduce((a, b) => (BADNESS[b.breaker] > BADNESS[a.breaker] ? b : a));
+  const opensForMs = Math.max(0, ...of.map((other) => other.opensForMs ?? 0));
+  const measured = of.map(({ latencyMs }) => latencyMs).filter((ms) => ms > 0);
+  return {
+    ...view,
+    breaker: worst.breaker,
+    ...(worst.breaker === "open" ? { opensForMs } : {}),
+    inFlight: of.reduce((sum, { inFlight }) => sum + inFlight, 0),
+    latencyMs: thousandths(measured.reduce((sum, ms) => sum + ms, 0) / Math.max(1, measured.length)),
+  };
+}
+
+const BADNESS: Readonly<Record<BreakerState, number>> = { closed: 0, halfOpen: 1, open: 2 };
+
+/**
+ * The counts of all planes. What happened is added up; endpoints and breakers are the same ones for all of them, and count
+ * as the plane sees them that has the most trouble with them.
+ */
+export function mergedCounts(reports: readonly PlaneReport[]): UpstreamCounts[] {
+  const [first, ...others] = reports;
+  return (first?.upstreams ?? []).map((counts, i) =>
+    others.reduce((merged, { upstreams }) => added(merged, upstreams[i]!), counts),
+  );
+}
+
+function added(a: UpstreamCounts, b: UpstreamCounts): UpstreamCounts {
+  const troubled = b.breakers.closed < a.breakers.closed ? b : a;
+  return {
+    upstream: a.upstream,
+    attempts: addedMaps(a.attempts, b.attempts),
+    retriesRefused: addedMaps(a.retriesRefused, b.retriesRefused),
+    breakerOpened: a.breakerOpened + b.breakerOpened,
+    connectionsOpened: a.connectionsOpened + b.connectionsOpened,
+    breakers: troubled.breakers,
+    endpoints: troubled.endpoints,
+    connections: {
+      connecting: a.connections.connecting + b.connections.connecting,
+      busy: a.connections.busy + b.connections.busy,
+      idle: a.connections.idle + b.connections.idle,
+    },
+    pending: a.pending + b.pending,
+  };
+}
+
+function addedMaps(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): Map<string, number> {
+  const sum = new Map(a);
+  for (const [key, count] of b) sum.set(key, (sum.get(key) ?? 0) + count);
+  return sum;
+}
+
+/** By direction. */
+export function summed(of: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const counts of of)
+    for (const [direction, count] of Object.entries(counts)) sums[direction] = (sums[direction] ?? 0) + count;
+  return sums;
+}
+
+function thousandths(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}

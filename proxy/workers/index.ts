@@ -1,0 +1,1 @@
+export { type Planes, WorkerPlanes } from "./worker-planes.ts";

@@ -1,0 +1,36 @@
+/**
+ * What the sidecar's thread and a worker say to each other. Plain values only: each is copied.
+ */
+import type { Config } from "../../config/index.ts";
+import type { Endpoint } from "../../core/index.ts";
+import type { LogLevel } from "../../telemetry/index.ts";
+import type { PlaneAddresses } from "../data-plane.ts";
+import type { PlaneReport } from "../report.ts";
+
+/** What a worker is given when it is made. */
+export interface WorkerSettings {
+  readonly config: Config;
+  readonly logLevel: LogLevel;
+}
+
+export type ToWorker =
+  | { readonly say: "start"; readonly at: PlaneAddresses | undefined }
+  | { readonly say: "update"; readonly key: string; readonly endpoints: readonly Endpoint[] }
+  | { readonly say: "report"; readonly question: number }
+  | { readonly say: "drain"; readonly graceMs: number }
+  | { readonly say: "deregistered" }
+  | { readonly say: "destroy" }
+  | { readonly say: "logLevel"; readonly level: LogLevel };
+
+export type FromWorker =
+  | { readonly say: "started"; readonly at: PlaneAddresses }
+  | { readonly say: "failed"; readonly message: string }
+  | { readonly say: "report"; readonly question: number; readonly report: PlaneReport }
+  | { readonly say: "drained" }
+  | {
+      readonly say: "log";
+      readonly level: "debug" | "info" | "warn" | "error";
+      readonly facts: object;
+      readonly message: string;
+    }
+  | { readonly say: "access"; readonly lines: string };

@@ -1,0 +1,120 @@
+/**
+ * A data plane in a worker thread, driven by messages.
+ *
+ * Threads and not processes: they share the program's code pages and one log, and end with the process whatever happens.
+ * Each opens the same ports with SO_REUSEPORT and the kernel divides the connections; why not one that accepts and hands
+ * over is in docs/decisions/0012-workers-share-their-ports.md.
+ */
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import type { Config } from "../../config/index.ts";
+import type { Endpoint } from "../../core/index.ts";
+import type { ProcessLog } from "../../telemetry/index.ts";
+import type { Plane, PlaneAddresses } from "../data-plane.ts";
+import type { PlaneReport } from "../report.ts";
+import { systemClock } from "../system.ts";
+import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
+
+/** How long a thread may take to end when it is asked to. */
+const HUNG_MS = 2_000;
+const WORKER = new URL("./worker.ts", import.meta.url);
+
+export class WorkerPlane implements Plane {
+  readonly #worker: Worker;
+  readonly #log: ProcessLog;
+  readonly #exited: Promise<unknown>;
+  readonly #started = Promise.withResolvers<PlaneAddresses>();
+  readonly #drained = Promise.withResolvers<void>();
+  readonly #questions = new Map<number, PromiseWithResolvers<PlaneReport>>();
+  #asked = 0;
+  #ending = false;
+
+  /**
+   * @param config of this worker alone, see `perWorker`
+   * @param onLost told once when the thread has ended without being asked to
+   */
+  constructor(config: Config, log: ProcessLog, onLost: (plane: WorkerPlane) => void) {
+    this.#log = log;
+    const workerData: WorkerSettings = { config, logLevel: log.level };
+    this.#worker = new Worker(WORKER, { workerData });
+    this.#exited = once(this.#worker, "exit").catch(() => {});
+    // Nobody awaits these if the thread ends early.
+    this.#started.promise.catch(() => {});
+    this.#drained.promise.catch(() => {});
+    this.#worker.on("message", (message: FromWorker) => this.#hear(message));
+    this.#worker.on("error", (err) => log.log.error({ err }, "a worker failed"));
+    this.#worker.on("exit", () => {
+      const reason = new Error("the worker has ended");
+      this.#started.reject(reason);
+      this.#drained.resolve();
+      for (const { reject } of this.#questions.values()) reject(reason);
+      this.#questions.clear();
+      if (!this.#ending) onLost(this);
+    });
+  }
+
+  start(at?: PlaneAddresses): Promise<PlaneAddresses> {
+    this.#say({ say: "start", at });
+    return this.#started.promise;
+  }
+
+  update(key: string, endpoints: readonly Endpoint[]): void {
+    this.#say({ say: "update", key, endpoints });
+  }
+
+  /** @throws Error when the thread ends instead */
+  report(): Promise<PlaneReport> {
+    const question = ++this.#asked;
+    const answer = Promise.withResolvers<PlaneReport>();
+    this.#questions.set(question, answer);
+    this.#say({ say: "report", question });
+    return answer.promise;
+  }
+
+  drain(graceMs: number, deregistered: Promise<void>): Promise<void> {
+    this.#say({ say: "drain", graceMs });
+    void deregistered.then(() => this.#say({ say: "deregistered" }));
+    return this.#drained.promise;
+  }
+
+  async destroy(): Promise<void> {
+    this.#ending = true;
+    // It hangs up on its callers, hands over the last lines of its log, and ends.
+    this.#say({ say: "destroy" });
+    const hung = systemClock.schedule(HUNG_MS, () => void this.#worker.terminate());
+    await this.#exited;
+    hung.cancel();
+  }
+
+  setLogLevel(level: ProcessLog["level"]): void {
+    this.#say({ say: "logLevel", level });
+  }
+
+  #say(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #hear(message: FromWorker): void {
+    switch (message.say) {
+      case "started":
+        this.#started.resolve(message.at);
+        break;
+      case "failed":
+        this.#started.reject(new Error(message.message));
+        break;
+      case "report":
+        this.#questions.get(message.question)?.resolve(message.report);
+        this.#questions.delete(message.question);
+        break;
+      case "drained":
+        this.#drained.resolve();
+        break;
+      case "log":
+        this.#log.log[message.level](message.facts, message.message);
+        break;
+      case "access":
+        this.#log.writeLines(message.lines);
+        break;
+    }
+  }
+}

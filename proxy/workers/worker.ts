@@ -1,0 +1,57 @@
+/**
+ * The program of a worker thread: one data plane that does what it is told.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { type ProcessLog, relayedLog } from "../../telemetry/index.ts";
+import { DataPlane } from "../data-plane.ts";
+import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
+
+const port = parentPort!;
+const { config, logLevel } = workerData as WorkerSettings;
+const say = (message: FromWorker) => port.postMessage(message);
+
+const log: ProcessLog = relayedLog(logLevel, {
+  record: (level, facts, message) => say({ say: "log", level, facts, message }),
+  access: (lines) => say({ say: "access", lines }),
+});
+const plane = new DataPlane(config, log);
+const deregistered = Promise.withResolvers<void>();
+
+// As in the sidecar's own thread: a fault that no layer caught must be seen, and must not take the traffic with it.
+process.on("uncaughtException", (err) => log.log.error({ err }, "a fault outside of any request"));
+process.on("unhandledRejection", (err) => log.log.error({ err }, "a rejection that nobody awaited"));
+
+port.on("message", (message: ToWorker) => {
+  switch (message.say) {
+    case "start":
+      plane.start(message.at).then(
+        (at) => say({ say: "started", at }),
+        (thrown: Error) => say({ say: "failed", message: thrown.message }),
+      );
+      break;
+    case "update":
+      plane.update(message.key, message.endpoints);
+      break;
+    case "report":
+      void plane.report().then((report) => say({ say: "report", question: message.question, report }));
+      break;
+    case "drain":
+      void plane.drain(message.graceMs, deregistered.promise).then(() => say({ say: "drained" }));
+      break;
+    case "deregistered":
+      deregistered.resolve();
+      break;
+    case "destroy":
+      void end();
+      break;
+    case "logLevel":
+      log.level = message.level;
+      break;
+  }
+});
+
+async function end(): Promise<void> {
+  await plane.destroy();
+  await log.flush();
+  port.close();
+}

@@ -1,0 +1,133 @@
+import { once } from "node:events";
+import { Agent } from "node:http";
+import type { Worker } from "node:worker_threads";
+import { test } from "tap";
+import { parseConfig } from "../../config/index.ts";
+import { perWorker } from "../../proxy/workers/per-worker.ts";
+import { call, say, startApp } from "../support/apps.ts";
+import { startInProcess } from "../support/in-process.ts";
+import { startSidecar } from "../support/sidecar.ts";
+
+const WORKERS = 3;
+
+function yaml(address: string, more = ""): string {
+  return `workers: ${WORKERS}\nupstreams: { orders: { endpoints: ["${address}"] } }\n${more}`;
+}
+
+/** Calls over a connection of its own each time, so that the kernel chooses a worker each time. */
+async function callOften(port: number, times: number): Promise<number[]> {
+  const statuses: number[] = [];
+  for (let i = 0; i < times; i++) statuses.push((await call(port, "orders")).status);
+  return statuses;
+}
+
+test("workers share the ports, and are one sidecar to whoever looks at it", async (t) => {
+  const held: (() => void)[] = [];
+  const app = await startApp(t, (request, response) => {
+    if (request.url !== "/held") return say("fine\n")(request, response);
+    held.push(() => response.end("at last\n"));
+  });
+  const { addresses, admin, metric, access, logged } = await startInProcess(t, yaml(app.address));
+  const { port } = addresses.outbound;
+  const statuses = await callOften(port, 60);
+  t.ok(
+    statuses.every((status) => status === 200),
+    "all are answered",
+  );
+  t.equal(await metric("heddle_requests_total", { status: "200" }), 60, "counts are added up");
+  t.equal(await metric("heddle_request_duration_seconds_count"), 60);
+  t.equal(await metric("heddle_endpoints", { state: "available" }), 1, "an endpoint is one endpoint");
+  t.match(JSON.parse(await admin("/endpoints")), { orders: [{ address: app.address, breaker: "closed" }] });
+  await logged(() => access.length >= 60);
+  // Each worker's ids begin with bytes of its own.
+  const served = new Set(access.map(({ requestId }) => String(requestId).slice(0, 30)));
+  t.ok(served.size > 1, `${served.size} workers have served`);
+
+  const waiting = Array.from({ length: 6 }, () => call(port, "orders", { path: "/held" }));
+  while (held.length < 6) await new Promise(setImmediate);
+  t.equal(JSON.parse(await admin("/requests")).length, 6, "requests in flight are those of all workers");
+  t.match(JSON.parse(await admin("/endpoints")), { orders: [{ inFlight: 6 }] });
+  for (const answer of held) answer();
+  t.ok((await Promise.all(waiting)).every(({ status }) => status === 200));
+});
+
+test("a worker that is lost is replaced, knows the endpoints, and takes no port away", async (t) => {
+  const threads: Worker[] = [];
+  const onWorker = (worker: Worker) => threads.push(worker);
+  process.on("worker", onWorker);
+  t.teardown(() => process.off("worker", onWorker));
+  const app = await startApp(t);
+  const { addresses, records, admin } = await startInProcess(t, yaml(app.address));
+  t.equal(threads.length, WORKERS);
+  const exited = once(threads[0]!, "exit");
+  await threads[0]!.terminate();
+  await exited;
+  t.equal(threads.length, WORKERS + 1);
+  t.ok(records.some(({ message }) => message.startsWith("a worker is lost")));
+  await once(threads[WORKERS]!, "message");
+  const statuses = await callOften(addresses.outbound.port, 40);
+  t.ok(
+    statuses.every((status) => status === 200),
+    "every worker answers",
+  );
+  t.match(JSON.parse(await admin("/endpoints")), { orders: [{ address: app.address }] });
+});
+
+test("a port that somebody else listens on is a fault, though workers would share it", async (t) => {
+  const app = await startApp(t);
+  const first = await startInProcess(t, yaml(app.address));
+  const { port } = first.addresses.outbound;
+  await t.rejects(
+    startInProcess(t, yaml(app.address, `outbound: { listen: "127.0.0.1:${port}" }`)),
+    /EADDRINUSE/,
+  );
+  t.equal((await callOften(port, 1))[0], 200, "and the first one goes on");
+});
+
+test("a sidecar with workers drains like any other: no request under way is lost, and it exits with 0", async (t) => {
+  const app = await startApp(t, (request, response) => {
+    setTimeout(() => say("fine\n")(request, response), 20);
+  });
+  const sidecar = await startSidecar(
+    t,
+    yaml(app.address, "shutdown: { grace: 5s }\ntelemetry: { accessLog: true }"),
+  );
+  const agent = new Agent({ keepAlive: true });
+  t.teardown(() => agent.destroy());
+  const { port } = sidecar.addresses.outbound;
+  let answered = 0;
+  let ending = false;
+  const callers = Array.from({ length: 20 }, async () => {
+    // Each has a request under way when the sidecar is asked to end.
+    while (!ending) {
+      const { status } = await call(port, "orders", { agent });
+      if (status !== 200) throw new Error(`answered ${status}`);
+      answered++;
+    }
+  });
+  while (answered < 200) await new Promise(setImmediate);
+  ending = true;
+  const [code] = await Promise.all([sidecar.end(), ...callers]);
+  t.equal(code, 0);
+  t.equal(
+    sidecar.records.filter(({ msg }) => msg === "request").length,
+    answered,
+    "and each has its line in the log",
+  );
+});
+
+test("what bounds a number is divided among the workers, rounded up; shares and times are not", (t) => {
+  const whole = parseConfig(
+    `workers: 4\nupstreams: { orders: { endpoints: [127.0.0.1:1], limits: { connections: 10, pending: 0, requests: 3 } } }`,
+    "test.yaml",
+    {},
+  );
+  const part = perWorker(whole);
+  t.match(part.upstreams["orders"]!.options.limits, { connections: 3, pending: 0, requests: 1 });
+  t.equal(part.outbound.listener.maxConnections, 5000);
+  t.equal(part.inbound.listener.maxConnections, 5000);
+  t.equal(part.inbound.app.limits.requests, 256);
+  t.same(part.upstreams["orders"]!.options.retries, whole.upstreams["orders"]!.options.retries);
+  t.equal(perWorker({ ...whole, workers: 1 }).outbound.listener.maxConnections, 20_000);
+  t.end();
+});
