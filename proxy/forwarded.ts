@@ -68,8 +68,10 @@ export function requestHead(exchange: Exchange, upstreamName: string): string {
   if (body !== undefined) {
     lines +=
       body.length === undefined ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${body.length}\r\n`;
-    // Until the caller has been told to go on, an endpoint must be asked to say so: nobody else will.
-    if (exchange.expectsContinue && !exchange.continued) lines += "Expect: 100-continue\r\n";
+    // Until the caller has been told to go on, an endpoint must be asked to say so: nobody else will. A body that is here
+    // needs no leave.
+    if (exchange.expectsContinue && !exchange.continued && !body.complete)
+      lines += "Expect: 100-continue\r\n";
   } else if (ANTICIPATES_BODY.test(exchange.method)) {
     // RFC 9110, 8.6: without it some servers answer 411.
     lines += "Content-Length: 0\r\n";

@@ -129,6 +129,7 @@ function added(a: UpstreamCounts, b: UpstreamCounts): UpstreamCounts {
     connectionsOpened: a.connectionsOpened + b.connectionsOpened,
     breakers: troubled.breakers,
     endpoints: troubled.endpoints,
+    resent: a.resent + b.resent,
     connections: {
       connecting: a.connections.connecting + b.connections.connecting,
       busy: a.connections.busy + b.connections.busy,

@@ -69,6 +69,11 @@ export const METRICS = {
     labels: ["upstream"],
     help: "Connections to endpoints that were begun",
   },
+  heddle_pool_resent_total: {
+    type: "counter",
+    labels: ["upstream"],
+    help: "Requests sent again at once, as the endpoint had closed the unused connection on which they were sent",
+  },
   heddle_pending_requests: {
     type: "gauge",
     labels: ["upstream"],

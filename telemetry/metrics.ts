@@ -13,6 +13,7 @@ export interface UpstreamCounts {
   readonly retriesRefused: ReadonlyMap<string, number>;
   readonly breakerOpened: number;
   readonly connectionsOpened: number;
+  readonly resent: number;
   readonly breakers: Readonly<Record<"closed" | "open" | "halfOpen", number>>;
   readonly endpoints: Readonly<Record<"available" | "refused", number>>;
   readonly connections: Readonly<Record<"connecting" | "busy" | "idle", number>>;
@@ -77,6 +78,7 @@ export class Metrics {
       each(set, (c) => labelled("state", Object.entries(c.connections))),
     );
     this.#define("heddle_pool_opened_total", (set) => each(set, (c) => [[{}, c.connectionsOpened]]));
+    this.#define("heddle_pool_resent_total", (set) => each(set, (c) => [[{}, c.resent]]));
     this.#define("heddle_pending_requests", (set) => each(set, (c) => [[{}, c.pending]]));
     this.#define("heddle_log_lines_dropped_total", (set) => set({}, this.#counts.droppedLogLines));
     this.#define("process_cpu_seconds_total", (set) => {

@@ -38,7 +38,7 @@ export function parseResponseHead(block: HeadBlock, limits: MessageLimits, metho
   const fields = readFields(block);
   const framing = responseFraming(fields, minorVersion, status, method);
   // Where no body follows, Content-Length is information for the caller; elsewhere the framing carries it.
-  if (fields.contentLength !== undefined && (method === "HEAD" || status === 304))
+  if (fields.contentLength !== undefined && status !== 204 && (method === "HEAD" || status === 304))
     fields.pairs.push("Content-Length", fields.contentLength);
   return {
     status,

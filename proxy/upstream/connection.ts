@@ -28,6 +28,7 @@ import {
   UNTIL_CLOSE,
 } from "../http1/index.ts";
 import { copyOf, READ_BUFFER } from "../read-buffer.ts";
+import { KeepAlive } from "./keep-alive.ts";
 import { RequestWriter } from "./request-writer.ts";
 
 export interface ConnectionTimeouts {
@@ -40,6 +41,12 @@ export interface ConnectionTimeouts {
 
 /** What the pool is told by its connections. */
 export interface ConnectionOwner {
+  /**
+   * A connection that had served before was lost before it gave a byte of its answer: the endpoint has closed it while
+   * the request was on its way. Resolves with the answer to a second sending; undefined when there must not be one.
+   * @param unsent nothing of the request has left
+   */
+  onStale(exchange: Exchange, unsent: boolean): Promise<ProxyResponse> | undefined;
   /** Both messages have ended well; the connection can serve another. */
   onFree(connection: UpstreamConnection): void;
   onClosed(connection: UpstreamConnection): void;
@@ -61,13 +68,16 @@ export class UpstreamConnection implements BodySource {
   #state: State = "connecting";
   #connected: ((failure: ProxyError | undefined) => void) | undefined;
   #exchange: Exchange | undefined;
-  #resolve: ((response: ProxyResponse) => void) | undefined;
+  #resolve: ((response: ProxyResponse | Promise<ProxyResponse>) => void) | undefined;
   #reject: ((reason: ProxyError) => void) | undefined;
   #responseBody: Body | undefined;
   #responseEnded = false;
   #reusable = true;
   #paused = false;
-  #keepAliveMs: number;
+  readonly #keepAlive: KeepAlive;
+  #served = 0;
+  /** The answer whose head has come in what is being read: handed on when all of that has been found in order. */
+  #answer: ProxyResponse | undefined;
 
   constructor(
     endpoint: Endpoint,
@@ -81,7 +91,7 @@ export class UpstreamConnection implements BodySource {
     this.#owner = owner;
     this.#clock = clock;
     this.#timeouts = timeouts;
-    this.#keepAliveMs = timeouts.keepAliveMs;
+    this.#keepAlive = new KeepAlive(timeouts.keepAliveMs);
     this.#expiry = new Expiry(clock, () => this.#expired());
     this.#parser = new MessageParser<ParsedResponse>(
       (text) => parseResponseHead(text, DEFAULT_LIMITS, this.#exchange!.method),
@@ -125,6 +135,11 @@ export class UpstreamConnection implements BodySource {
 
   get usable(): boolean {
     return this.#state === "idle";
+  }
+
+  /** The endpoint may be about to close it. */
+  get doubtful(): boolean {
+    return this.#keepAlive.doubtful(this.#clock.recentMs);
   }
 
   /** Sends the request. Rejects with a ProxyError; the response's body may fail later. */
@@ -200,25 +215,30 @@ export class UpstreamConnection implements BodySource {
       exchange.onInterim?.(exchange, head.status, head.reason, head.headers);
       return;
     }
-    const nowMs = this.#clock.recentMs;
     this.#state = "answering";
-    this.#reusable = head.keepAlive;
-    if (head.keepAliveTimeoutMs !== undefined) this.#learnKeepAlive(head.keepAliveTimeoutMs);
+    // An endpoint that did not ask for the body may take it for the next request, or may not read it at all.
+    this.#reusable = head.keepAlive && (!exchange.expectsContinue || exchange.continued);
+    if (head.keepAliveTimeoutMs !== undefined) this.#keepAlive.learn(head.keepAliveTimeoutMs);
     this.#responseBody = new Body(
       this,
       head.framing === UNTIL_CLOSE || head.framing < 0 ? undefined : head.framing,
     );
-    this.#expiry.moveTo(nowMs + this.#timeouts.idleMs);
-    exchange.resume(nowMs);
-    const resolve = this.#resolve!;
-    this.#resolve = undefined;
-    this.#reject = undefined;
-    resolve({
+    this.#expiry.moveTo(this.#clock.recentMs + this.#timeouts.idleMs);
+    this.#answer = {
       status: head.status,
       reason: head.reason,
       headers: head.headers,
       body: this.#responseBody,
-    });
+    };
+  }
+
+  #handOn(answer: ProxyResponse): void {
+    this.#answer = undefined;
+    this.#exchange!.resume(this.#clock.recentMs);
+    const resolve = this.#resolve!;
+    this.#resolve = undefined;
+    this.#reject = undefined;
+    resolve(answer);
   }
 
   #onData(bytes: Buffer, start: number, end: number): void {
@@ -229,11 +249,6 @@ export class UpstreamConnection implements BodySource {
   #onEnd(trailers: readonly string[]): void {
     this.#responseEnded = true;
     this.#responseBody!.end(trailers);
-  }
-
-  /** A promise of N seconds is kept from the endpoint's side of the wire; a second is left for the way. */
-  #learnKeepAlive(promisedMs: number): void {
-    this.#keepAliveMs = Math.min(this.#timeouts.keepAliveMs, Math.max(promisedMs - 1000, promisedMs / 2));
   }
 
   // --- what the socket says
@@ -259,6 +274,10 @@ export class UpstreamConnection implements BodySource {
       return;
     }
     if (this.#state !== "sending" && this.#state !== "answering") return;
+    if (this.#state === "sending" && this.#writer.unsent) {
+      this.#fail(this.#error("upstream_reset", "the endpoint answered before it was asked"));
+      return;
+    }
     try {
       const read = this.#parser.execute(READ_BUFFER, 0, length);
       if (read < length) this.#reusable = false;
@@ -268,6 +287,7 @@ export class UpstreamConnection implements BodySource {
       this.#fail(this.#error("bad_response", message, thrown.reason));
       return;
     }
+    if (this.#answer !== undefined) this.#handOn(this.#answer);
     this.#finishIfEnded();
   }
 
@@ -314,7 +334,8 @@ export class UpstreamConnection implements BodySource {
     this.#exchange = undefined;
     this.#responseBody = undefined;
     this.#state = "idle";
-    this.#expiry.moveTo(this.#clock.recentMs + this.#keepAliveMs);
+    this.#served++;
+    this.#expiry.moveTo(this.#keepAlive.begin(this.#clock.recentMs));
     this.#owner.onFree(this);
   }
 
@@ -322,19 +343,24 @@ export class UpstreamConnection implements BodySource {
     const before = this.#state;
     if (before === "closed") return;
     const exchange = this.#exchange;
+    const { unsent } = this.#writer;
     this.#exchange = undefined;
     this.#close();
     if (before === "connecting") {
       this.#tellConnected(reason);
     } else if (exchange !== undefined) {
       this.#writer.abandon();
-      if (before === "sending") {
+      if (this.#reject === undefined) {
+        this.#responseBody!.fail(reason);
+      } else {
         exchange.resume(this.#clock.now());
-        this.#reject!(reason);
+        const stale =
+          before === "sending" && this.#served > 0 && this.#parser.idle && reason.code === "upstream_reset";
+        const again = stale ? this.#owner.onStale(exchange, unsent) : undefined;
+        if (again === undefined) this.#reject(reason);
+        else this.#resolve!(again);
         this.#resolve = undefined;
         this.#reject = undefined;
-      } else {
-        this.#responseBody!.fail(reason);
       }
     }
   }

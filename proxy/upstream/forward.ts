@@ -9,7 +9,7 @@ import type { EndpointPool } from "./pool.ts";
 export function forward(pool: EndpointPool, upgrades: readonly string[]): Handler {
   return (exchange) => {
     if (exchange.upgrade !== "" && upgrades.includes(exchange.upgrade)) return pool.tunnel(exchange);
-    const unused = pool.takeIdle();
+    const unused = pool.takeIdle(exchange);
     if (unused !== undefined) return unused.send(exchange);
     return pool.connect(exchange).then((connection) => connection.send(exchange));
   };

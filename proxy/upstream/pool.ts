@@ -12,7 +12,7 @@ import {
   ProxyError,
   type ProxyResponse,
 } from "../../core/index.ts";
-import { waitFor } from "../../resilience/index.ts";
+import { mayBeRepeated, waitFor } from "../../resilience/index.ts";
 import { type ConnectionOwner, type ConnectionTimeouts, UpstreamConnection } from "./connection.ts";
 
 export interface PoolOptions {
@@ -39,6 +39,8 @@ export class ConnectionPool {
   readonly #waiters = new Set<Waiter>();
   open = 0;
   openedTotal = 0;
+  /** Requests that were sent again, as the endpoint had closed the connection under them. */
+  resent = 0;
 
   constructor(name: string, clock: Clock, options: PoolOptions) {
     this.name = name;
@@ -138,8 +140,13 @@ export class EndpointPool implements ConnectionOwner {
     return count;
   }
 
-  /** An unused connection, if there is one; it is the caller's now. */
-  takeIdle(): UpstreamConnection | undefined {
+  /**
+   * An unused connection, if there is one; it is the caller's now. A request that must not be sent twice gets none that
+   * the endpoint may be about to close: whether such a request was heard could not be told.
+   */
+  takeIdle(exchange: Exchange): UpstreamConnection | undefined {
+    const latest = this.#idle.at(-1);
+    if (latest === undefined || (latest.doubtful && !mayBeRepeated(exchange))) return undefined;
     return this.#idle.pop();
   }
 
@@ -208,6 +215,16 @@ export class EndpointPool implements ConnectionOwner {
       { endpoint: this.#endpoint, upstreamName, clock, ...options.timeouts, onClosed },
       exchange,
     );
+  }
+
+  /** Sent once more, on a connection of its own; this is no retry, as the endpoint has hung up on an idle connection. */
+  onStale(exchange: Exchange, unsent: boolean): Promise<ProxyResponse> | undefined {
+    const { body } = exchange;
+    if (!unsent && !mayBeRepeated(exchange)) return undefined;
+    if (exchange.aborted !== undefined || (body !== undefined && !body.rewindable)) return undefined;
+    body?.rewind();
+    this.#shared.resent++;
+    return this.connect(exchange).then((connection) => connection.send(exchange));
   }
 
   onFree(connection: UpstreamConnection): void {

@@ -38,6 +38,11 @@ export class RequestWriter implements BodySink {
     this.#owner = owner;
   }
 
+  /** Nothing of the last request has left yet: its writes wait for the end of the turn. */
+  get unsent(): boolean {
+    return this.#socket.writableCorked > 0;
+  }
+
   /** A head has been sent, and its body is not complete. */
   get writing(): boolean {
     return this.#body !== undefined;

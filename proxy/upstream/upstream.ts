@@ -190,6 +190,7 @@ export class Upstream {
       retriesRefused: this.#retriesRefused,
       breakerOpened: this.#breakerOpened,
       connectionsOpened: this.#pool.openedTotal,
+      resent: this.#pool.resent,
       breakers,
       endpoints: { available: this.#endpoints.length - breakers.open, refused: breakers.open },
       connections: this.#pool.counts(),

@@ -328,7 +328,7 @@ test("a pooled connection that its endpoint has closed is not used, and one that
       else connection.send(OK);
     });
   });
-  const { addresses, access } = await startInProcess(
+  const { addresses, access, metric } = await startInProcess(
     t,
     `upstreams: { orders: { endpoints: ["${endpoint.address}"] } }`,
   );
@@ -341,8 +341,9 @@ test("a pooled connection that its endpoint has closed is not used, and one that
   t.equal(endpoint.connections.length, 3);
   t.same(
     access.map((record) => record["attempts"]),
-    [1, 1, 2],
+    [1, 1, 1],
   );
+  t.equal(await metric("heddle_pool_resent_total"), 1, "which is counted, and is no attempt of its own");
 });
 
 test("endpoints that go and come keep what is known of those that stay", async (t) => {

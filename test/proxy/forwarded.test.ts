@@ -125,10 +125,16 @@ test("an expectation is passed on until the caller has been told to go on, and o
     expectsContinue: true,
     ...(body === undefined ? {} : { body }),
   });
-  t.same(fields(linesFor(expecting(Body.of(new Uint8Array(5)))), "expect"), ["Expect: 100-continue"]);
-  const again = fields(linesFor(expecting(Body.of(new Uint8Array(5))), 2), "expect");
+  const arriving = () => new Body({ pause() {}, resume() {}, cancel() {} }, 5);
+  t.same(fields(linesFor(expecting(arriving())), "expect"), ["Expect: 100-continue"]);
+  const again = fields(linesFor(expecting(arriving()), 2), "expect");
   t.same(again, ["Expect: 100-continue"], "a second attempt has to ask as the first one did");
-  const told = exchangeOf(expecting(Body.of(new Uint8Array(5))));
+  t.same(
+    fields(linesFor(expecting(Body.of(new Uint8Array(5)))), "expect"),
+    [],
+    "a body that is here needs no leave",
+  );
+  const told = exchangeOf(expecting(arriving()));
   told.continued = true;
   t.notMatch(requestHead(told, "orders"), /Expect/);
   t.same(fields(linesFor(expecting()), "expect"), []);

@@ -145,6 +145,7 @@ const COUNTS: UpstreamCounts = {
   retriesRefused: new Map([["budget", 3]]),
   breakerOpened: 4,
   connectionsOpened: 5,
+  resent: 8,
   breakers: { closed: 2, open: 1, halfOpen: 0 },
   endpoints: { available: 2, refused: 1 },
   connections: { connecting: 1, busy: 2, idle: 3 },
@@ -225,6 +226,7 @@ test("each value is the one of its source, at each scrape anew", async (t) => {
       value("heddle_endpoints", { upstream, state: "refused" }),
       value("heddle_pool_connections", { upstream, state: "idle" }),
       value("heddle_pool_opened_total", { upstream }),
+      value("heddle_pool_resent_total", { upstream }),
       value("heddle_pending_requests", { upstream }),
       value("heddle_pending_requests", { upstream: "b" }),
       value("heddle_requests_in_flight", { direction: "inbound" }),
@@ -232,7 +234,7 @@ test("each value is the one of its source, at each scrape anew", async (t) => {
       value("heddle_connections_refused_total", { direction: "outbound" }),
       value("heddle_log_lines_dropped_total"),
     ],
-    [2, 2, 3, 1, 4, 1, 3, 5, 1, 6, 1, 4, 11, 9],
+    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 9],
   );
   t.ok(value("process_cpu_seconds_total") > 0);
   t.ok(value("process_resident_memory_bytes") > 1e6);
