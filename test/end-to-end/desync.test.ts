@@ -8,12 +8,18 @@ function yaml(address: string, more = ""): string {
 }
 
 test("a body that the endpoint did not ask for cannot become the next caller's request", async (t) => {
-  const endpoint = await rawEndpoint(t, (connection) => {
-    connection.socket.once("data", () => connection.send("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"));
-  });
+  const endpoint = await rawEndpoint(t);
   const { addresses, metric } = await startInProcess(t, yaml(endpoint.address));
   const client = await rawClient(t, addresses.outbound.port);
-  client.send("POST / HTTP/1.1\r\nHost: orders\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n");
+  const smuggled = "GET /smuggled HTTP/1.1\r\nHost: orders\r\n\r\n";
+  const head = `POST / HTTP/1.1\r\nHost: orders\r\nExpect: 100-continue\r\nContent-Length: ${smuggled.length}\r\n\r\n`;
+  client.send(head);
+  const connection = await endpoint.accepted(0);
+  await connection.until(/Expect: 100-continue/);
+  // The caller does not wait for leave, and the endpoint answers without having given it.
+  client.send(smuggled);
+  await connection.until(/smuggled/);
+  connection.send("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
   await client.until(/^HTTP\/1\.1 404 /);
   await endpoint.connections[0]!.untilEnd();
   t.equal(await metric("heddle_pool_connections", { state: "idle" }), 0, "the connection is not used again");
