@@ -21,8 +21,8 @@ test("a body that the endpoint did not ask for cannot become the next caller's r
   await connection.until(/smuggled/);
   connection.send("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
   await client.until(/^HTTP\/1\.1 404 /);
-  await endpoint.connections[0]!.untilEnd();
   t.equal(await metric("heddle_pool_connections", { state: "idle" }), 0, "the connection is not used again");
+  await connection.untilEnd();
 });
 
 test("a fault in the body that comes with the head is a 502, and no answer that breaks off", async (t) => {
