@@ -2,8 +2,10 @@
  * From the command line to a command: which one, with which options, and what the exit code says.
  */
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { COMMANDS } from "./commands.ts";
+import { packageRoot } from "./package-root.ts";
 
 const WRONG_USAGE = 2;
 
@@ -56,6 +58,6 @@ function help(): string {
 }
 
 function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  const manifest: unknown = JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8"));
   return `heddle ${(manifest as { version: string }).version}\n`;
 }

