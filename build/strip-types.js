@@ -24,7 +24,7 @@ rmSync(DIST, { recursive: true, force: true });
 let modules = 0;
 for (const room of ROOMS) {
   for (const file of readdirSync(join(ROOT, room), { recursive: true })) {
-    if (!file.endsWith(".ts")) continue;
+    if (!file.endsWith(".ts") || file.endsWith(".d.ts")) continue;
     const path = join(room, file);
     const text = stripTypeScriptTypes(readFileSync(join(ROOT, path), "utf8"));
     const written = join(DIST, path.replace(/\.ts$/, ".js"));

@@ -4,7 +4,7 @@
  * registration needs beyond the package's fixed list of fields goes through its generic request.
  */
 import { EventEmitter } from "node:events";
-import Consul from "consul";
+import type Consul from "consul";
 
 export interface ConsulOptions {
   /** `http://host:port`. */
@@ -56,21 +56,12 @@ class CallContext extends EventEmitter {
 }
 
 export class ConsulAgent {
-  readonly #client: Consul;
+  /** Loaded with the first call: a sidecar without a registry does not need the 13 MB. */
+  #client: Promise<Consul> | undefined;
   readonly #options: ConsulOptions;
 
   constructor(options: ConsulOptions) {
     this.#options = options;
-    const url = new URL(options.address);
-    const defaults: Record<string, string> = {};
-    if (options.token !== undefined) defaults["token"] = options.token;
-    if (options.datacenter !== undefined) defaults["dc"] = options.datacenter;
-    this.#client = new Consul({
-      host: url.hostname.replace(/^\[|\]$/g, ""),
-      port: Number(url.port || (url.protocol === "https:" ? 443 : 80)),
-      secure: url.protocol === "https:",
-      defaults,
-    });
   }
 
   /**
@@ -85,8 +76,8 @@ export class ConsulAgent {
       timeout: blocking ? waitLimitMs(waitMs) : CALL_MS,
       ...(blocking ? { index: String(index), wait: `${Math.round(waitMs)}ms` } : {}),
     };
-    const [response, body] = await this.#call(signal, (ctx) =>
-      this.#client.health.service({ ...query, ctx } as never),
+    const [response, body] = await this.#call(signal, (client, ctx) =>
+      client.health.service({ ...query, ctx } as never),
     );
     return { index: indexOf(response.headers["x-consul-index"]), body };
   }
@@ -101,7 +92,7 @@ export class ConsulAgent {
     };
     const app = check.http === undefined ? { tcp: check.tcp } : { http: check.http };
     await plainly(
-      this.#client.agent.service.register({
+      (await this.#loaded()).agent.service.register({
         id: service.id,
         name: service.name,
         ...(service.address === "" ? {} : { address: service.address }),
@@ -119,7 +110,7 @@ export class ConsulAgent {
 
   /** @throws Error */
   async deregister(id: string): Promise<void> {
-    await plainly(this.#client.agent.service.deregister({ id, timeout: CALL_MS } as never));
+    await plainly((await this.#loaded()).agent.service.deregister({ id, timeout: CALL_MS } as never));
   }
 
   /**
@@ -127,25 +118,49 @@ export class ConsulAgent {
    * @throws Error
    */
   async isRegistered(id: string): Promise<boolean> {
-    const services = await plainly(this.#client.agent.service.list({ timeout: CALL_MS } as never));
+    const services = await plainly((await this.#loaded()).agent.service.list({ timeout: CALL_MS } as never));
     return typeof services === "object" && services !== null && Object.hasOwn(services, id);
   }
 
   /** Closes kept connections. */
   close(): void {
-    this.#client.destroy();
+    void this.#client?.then((client) => client.destroy());
   }
 
-  async #call(signal: AbortSignal, begin: (ctx: CallContext) => Promise<unknown>): Promise<WithResponse> {
+  #loaded(): Promise<Consul> {
+    this.#client ??= createClient(this.#options);
+    return this.#client;
+  }
+
+  async #call(
+    signal: AbortSignal,
+    begin: (client: Consul, ctx: CallContext) => Promise<unknown>,
+  ): Promise<WithResponse> {
+    const client = await this.#loaded();
     const ctx = new CallContext();
     const cancel = () => ctx.emit("cancel");
     signal.addEventListener("abort", cancel);
+    if (signal.aborted) throw new Error("no longer wanted");
     try {
-      return (await plainly(begin(ctx))) as WithResponse;
+      return (await plainly(begin(client, ctx))) as WithResponse;
     } finally {
       signal.removeEventListener("abort", cancel);
     }
   }
+}
+
+async function createClient({ address, token, datacenter }: ConsulOptions): Promise<Consul> {
+  const { default: Client } = await import("consul");
+  const url = new URL(address);
+  const defaults: Record<string, string> = {};
+  if (token !== undefined) defaults["token"] = token;
+  if (datacenter !== undefined) defaults["dc"] = datacenter;
+  return new Client({
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: Number(url.port || (url.protocol === "https:" ? 443 : 80)),
+    secure: url.protocol === "https:",
+    defaults,
+  });
 }
 
 /** The package's errors hold the whole exchange with the agent, its token included: none of them leaves this file. */
