@@ -14,6 +14,7 @@ import type { Socket } from "node:net";
 import util from "node:util";
 import {
   Body,
+  type BodySource,
   type Clock,
   type Endpoint,
   type Exchange,
@@ -94,7 +95,8 @@ class TunnelAttempt {
   readonly #key: string;
   readonly #expiry: Expiry;
   readonly #bridge: Bridge;
-  readonly #body: Body;
+  readonly #source: BodySource;
+  #body: Body;
   readonly #goodbye: WebSocketGoodbye | undefined;
   #state: "connecting" | "asked" | "answered" | "tunnel" | "closed" = "connecting";
   #request: ClientRequest | undefined;
@@ -120,20 +122,23 @@ class TunnelAttempt {
       onBytes: (bytes) => this.#toCaller(this.#goodbye === undefined ? bytes : this.#goodbye.pass(bytes)),
       onEnd: () => this.#ended(),
     });
-    const source = {
+    this.#source = {
       pause: () => {
         this.#paused = true;
         this.#plain?.pause();
+        // A slow caller is not the endpoint's fault; the caller's own connection has its limit.
+        if (this.#state === "answered") this.#expiry.suspend();
       },
       resume: () => {
         this.#paused = false;
         this.#plain?.resume();
         this.#bridge.release();
+        if (this.#state === "answered") this.#expireIn(this.#parts.attemptMs);
       },
-      cancel: (reason: Error) =>
+      cancel: (reason) =>
         this.#fail(reason instanceof ProxyError ? reason : new ProxyError("client_closed", reason.message)),
     };
-    this.#body = new Body(source, undefined);
+    this.#body = new Body(this.#source, undefined);
   }
 
   start(): void {
@@ -150,6 +155,8 @@ class TunnelAttempt {
       begin: (request) => this.#begin(request),
     };
     proxy.ws(asked, this.#bridge, { target, agent, toProxy: true }, (cause) => this.#fail(this.#lost(cause)));
+    // http-proxy's own listener would write a refusal to the bridge, without its framing.
+    this.#request?.removeAllListeners("response").on("response", (answer) => this.#answered(answer));
   }
 
   #begin(request: ClientRequest): void {
@@ -176,7 +183,6 @@ class TunnelAttempt {
       socket.once("connect", () => this.#connected());
       socket.once("close", () => this.#socketClosed());
     });
-    request.on("response", (answer) => this.#answered(answer));
     request.on("upgrade", (answer, socket) => this.#switched(answer, socket));
   }
 
@@ -188,8 +194,6 @@ class TunnelAttempt {
 
   /** The endpoint does not switch: an answer like any other, but that its connection is not used again. */
   #answered(answer: IncomingMessage): void {
-    // Else http-proxy would write it to the bridge, without its framing.
-    Object.assign(answer, { upgrade: true });
     const head = this.#readHead(answer, answer.statusCode ?? 0);
     if (head === undefined || this.#state === "closed") {
       answer.destroy();
@@ -197,6 +201,8 @@ class TunnelAttempt {
     }
     this.#state = "answered";
     this.#plain = answer;
+    this.#body = new Body(this.#source, head.framing < 0 ? undefined : head.framing);
+    if (head.framing === 0) this.#body.end();
     this.#expireIn(this.#parts.attemptMs);
     answer.on("data", (bytes: Buffer) => {
       this.#expireIn(this.#parts.attemptMs);

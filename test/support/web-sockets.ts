@@ -25,13 +25,13 @@ export interface WebSocketEndpoint {
   accepted(number: number): Promise<WebSocket>;
 }
 
-/** A WebSocket server that hands every client to `serve`, with the path that it asked for. */
+/** A WebSocket server that hands every client to `serve`, with the path that it asked for; 426 to all other callers. */
 export async function webSocketEndpoint(
   t: Test,
   serve: (client: WebSocket, path: string) => void = () => {},
   options: ServerOptions = {},
 ): Promise<WebSocketEndpoint> {
-  const http = createServer();
+  const http = createServer((_, response) => response.writeHead(426).end());
   const server = new WebSocketServer({ server: http, ...options });
   const clients: WebSocket[] = [];
   server.on("connection", (client, { url = "" }) => {
