@@ -2,6 +2,7 @@
  * What the listener lends to each of its connections: how to make exchanges, where to hand them, and whom to tell.
  */
 import type { Clock, Direction, Exchange, Handler, Log, ProxyError } from "../../core/index.ts";
+import type { HeadBlock, ParsedRequest } from "../http1/index.ts";
 import type { ListenerOptions } from "./listener-options.ts";
 
 /** A caller's connection as its listener sees it. */
@@ -24,6 +25,8 @@ export interface ConnectionParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly handle: Handler;
+  /** @throws MessageFault */
+  parseHead(block: HeadBlock): ParsedRequest;
   /** The caller's request id if it sent a usable one, else a fresh one. */
   requestId(headers: readonly string[]): string;
   draining(): boolean;

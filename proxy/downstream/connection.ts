@@ -21,10 +21,10 @@ import { noteRead } from "../bulk-garbage.ts";
 import { Expiry } from "../expiry.ts";
 import {
   CHUNKED,
+  type MessageEvents,
   MessageFault,
   MessageParser,
   type ParsedRequest,
-  parseRequestHead,
   unreadableRequest,
 } from "../http1/index.ts";
 import { copyOf } from "../read-buffer.ts";
@@ -32,13 +32,15 @@ import { errorResponse } from "../rescue.layer.ts";
 import { CallerTunnel } from "./caller-tunnel.ts";
 import { plainAddress } from "./client-address.ts";
 import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
-import { ResponseWriter } from "./response-writer.ts";
+import { ResponseWriter, type WriterOwner } from "./response-writer.ts";
 import { takeOver } from "./take-over.ts";
 
 /** How long a closing connection listens on, so that the answer is not lost to a reset. */
 const LINGER_MS = 1000;
 
-export class DownstreamConnection implements BodySource, OpenConnection {
+export class DownstreamConnection
+  implements BodySource, OpenConnection, MessageEvents<ParsedRequest>, WriterOwner
+{
   readonly #parts: ConnectionParts;
   readonly #socket: Socket;
   readonly #expiry: Expiry;
@@ -65,20 +67,9 @@ export class DownstreamConnection implements BodySource, OpenConnection {
     this.#parts = parts;
     this.#clientAddress = plainAddress(socket.remoteAddress);
     this.#expiry = new Expiry(parts.clock, () => this.#expired());
-    this.#parser = new MessageParser<ParsedRequest>(
-      (text) => parseRequestHead(text, parts.options.limits),
-      parts.options.limits,
-      {
-        onHead: (head) => this.#onHead(head),
-        onData: (bytes, start, end) => this.#requestBody!.push(copyOf(bytes, start, end)),
-        onEnd: (trailers) => this.#onEnd(trailers),
-      },
-    );
-    this.#writer = new ResponseWriter(socket, {
-      onWritten: (closeAfter) => this.#onWritten(closeAfter),
-      onBroken: (cause, untold) => this.#onBroken(cause, untold),
-      onBlocked: (blocked) => this.#onBlocked(blocked),
-    });
+    // It is its own listener to both: a closure for each event is half a kilobyte for every caller who says nothing.
+    this.#parser = new MessageParser<ParsedRequest>(parts.parseHead, parts.options.limits, this);
+    this.#writer = new ResponseWriter(socket, this);
     // A caller that ends its side has gone. HTTP knows no half-closed caller, and the work that is done for one that
     // hung up is the work that an upstream in trouble can spare; nginx and Envoy hold it so, too.
     socket.on("end", () => this.#onCallerEnded());
@@ -149,7 +140,7 @@ export class DownstreamConnection implements BodySource, OpenConnection {
 
   #onCallerEnded(): void {
     if (this.#tunnel === undefined || this.#closing) this.#socket.destroy();
-    else if (this.#tunnel.onCallerEnded()) this.#onWritten(true);
+    else if (this.#tunnel.onCallerEnded()) this.onWritten(true);
   }
 
   #onGone(): void {
@@ -182,7 +173,7 @@ export class DownstreamConnection implements BodySource, OpenConnection {
 
   // --- what the parser finds
 
-  #onHead(head: ParsedRequest): void {
+  onHead(head: ParsedRequest): void {
     const length = head.framing === CHUNKED ? undefined : head.framing;
     this.#requestEnded = false;
     this.#keepAlive = head.keepAlive;
@@ -191,7 +182,11 @@ export class DownstreamConnection implements BodySource, OpenConnection {
     this.#begin(head, undefined);
   }
 
-  #onEnd(trailers: readonly string[]): void {
+  onData(bytes: Buffer, start: number, end: number): void {
+    this.#requestBody!.push(copyOf(bytes, start, end));
+  }
+
+  onEnd(trailers: readonly string[]): void {
     this.#requestEnded = true;
     this.#expiry.suspend();
     this.#requestBody?.end(trailers);
@@ -293,12 +288,12 @@ export class DownstreamConnection implements BodySource, OpenConnection {
     if (this.#parts.draining()) tunnel.leave();
   }
 
-  #onBlocked(blocked: boolean): void {
+  onBlocked(blocked: boolean): void {
     if (blocked) this.#expireIn(this.#parts.options.bodyMs);
     else this.#expiry.suspend();
   }
 
-  #onWritten(closeAfter: boolean): void {
+  onWritten(closeAfter: boolean): void {
     // A tunnel has two ends.
     if (this.#tunnel?.onAnswered() === false) return;
     const exchange = this.#exchange!;
@@ -323,7 +318,7 @@ export class DownstreamConnection implements BodySource, OpenConnection {
   }
 
   /** @param untold a plain end would look like the end of the answer */
-  #onBroken(cause: Error, untold: boolean): void {
+  onBroken(cause: Error, untold: boolean): void {
     const exchange = this.#exchange!;
     exchange.blame(cause instanceof ProxyError ? cause : new ProxyError("internal_error", cause.message));
     this.#settle("failure");

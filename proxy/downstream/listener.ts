@@ -13,6 +13,7 @@ import {
   type Log,
   ProxyError,
 } from "../../core/index.ts";
+import { parseRequestHead } from "../http1/index.ts";
 import { DownstreamConnection } from "./connection.ts";
 import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
 import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
@@ -63,6 +64,7 @@ export class Listener {
       clock: settings.clock,
       log: settings.log,
       handle: (exchange) => this.handle(exchange),
+      parseHead: (block) => parseRequestHead(block, settings.options.limits),
       requestId: (headers) => usableRequestId(headers) ?? settings.newRequestId(),
       draining: () => this.#draining,
       onBegun: (exchange) => {

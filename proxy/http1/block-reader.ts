@@ -12,6 +12,11 @@ import type { MessageLimits } from "./limits.ts";
 
 const END = Buffer.from("\r\n\r\n");
 const CARRIAGE_RETURN = 13;
+/**
+ * One for all connections: a block is read and understood in one go, and ten thousand callers with nothing to say would
+ * otherwise each keep their own.
+ */
+const BLOCK = new HeadBlock();
 /** A connection keeps its buffer for the next head only when it is small. */
 const KEPT_BYTES = 4096;
 
@@ -20,12 +25,16 @@ export class BlockReader {
   #gathered: Buffer | undefined;
   #length = 0;
   #trailers = false;
-  /** What `read` has found; valid until the next read. */
-  readonly block: HeadBlock;
+  readonly #maxFields: number;
 
   constructor(limits: Pick<MessageLimits, "headBytes" | "fieldCount">) {
     this.#limitBytes = limits.headBytes;
-    this.block = new HeadBlock(limits.fieldCount);
+    this.#maxFields = limits.fieldCount;
+  }
+
+  /** What `read` has found; valid until the next read of any reader. */
+  get block(): HeadBlock {
+    return BLOCK;
   }
 
   /** Starts a block that follows a line already consumed, so that an empty line right away ends it. */
@@ -40,7 +49,7 @@ export class BlockReader {
    */
   read(chunk: Buffer, offset: number, limit: number): number {
     if (this.#length === 0) {
-      const end = this.block.scan(chunk, offset, limit, false);
+      const end = BLOCK.scan(chunk, offset, limit, false, this.#maxFields);
       if (end !== -1) {
         if (end - 2 - offset > this.#limitBytes) this.#refuseTooLarge(chunk, offset);
         return end;
@@ -67,8 +76,8 @@ export class BlockReader {
     if (end > this.#limitBytes) this.#refuseTooLarge(bytes, 0);
     const trailers = this.#trailers;
     this.#trailers = false;
-    if (this.block.scan(bytes, 0, bytes.length, trailers) === -1)
-      this.block.refuse(bytes.toString("latin1", 0, end), 0);
+    if (BLOCK.scan(bytes, 0, bytes.length, trailers, this.#maxFields) === -1)
+      BLOCK.refuse(bytes.toString("latin1", 0, end), 0);
     if (this.#gathered!.length > KEPT_BYTES) this.#gathered = undefined;
   }
 

@@ -13,6 +13,11 @@ const CR = 13;
 const LF = 10;
 const SEMICOLON = 59;
 
+/** Told where the data is; small chunks have been moved together where they lay. */
+export interface ChunkEvents {
+  onData(bytes: Buffer, start: number, end: number): void;
+}
+
 export class ChunkedReader {
   #state: State = "size";
   #sizeBytes = 0;
@@ -35,12 +40,7 @@ export class ChunkedReader {
    * Reads bytes[offset, limit) until they are used up or the last chunk has been read; returns the new offset.
    * @throws MessageFault
    */
-  read(
-    bytes: Buffer,
-    offset: number,
-    limit: number,
-    onData: (bytes: Buffer, start: number, end: number) => void,
-  ): number {
+  read(bytes: Buffer, offset: number, limit: number, events: ChunkEvents): number {
     let position = offset;
     let start = offset;
     let end = offset;
@@ -60,7 +60,7 @@ export class ChunkedReader {
       }
     } finally {
       // Also before a fault: what came before it does not depend on the packets.
-      if (end > start) onData(bytes, start, end);
+      if (end > start) events.onData(bytes, start, end);
     }
     return position;
   }

@@ -17,7 +17,6 @@ const COLON = 58;
 const MARKS = 4;
 
 export class HeadBlock {
-  readonly #maxFields: number;
   #marks: Int32Array = new Int32Array(16 * MARKS);
   /** The bytes of the block, valid until the next read; positions in `text` are relative to `start`. */
   bytes: Uint8Array = new Uint8Array(0);
@@ -29,15 +28,11 @@ export class HeadBlock {
   fieldCount = 0;
   #stoppedAt = 0;
 
-  constructor(maxFields: number) {
-    this.#maxFields = maxFields;
-  }
-
   /**
    * Returns the offset behind the empty line that ends the block, or -1 if it is not well-formed or not complete.
    * @param trailers the block has an empty start line, else it must have one that is not
    */
-  scan(bytes: Buffer, start: number, end: number, trailers: boolean): number {
+  scan(bytes: Buffer, start: number, end: number, trailers: boolean, maxFields: number): number {
     let marks = this.#marks;
     let count = 0;
     let i = start;
@@ -56,7 +51,7 @@ export class HeadBlock {
         if (bytes[i] !== CR || bytes[i + 1] !== LF) return -1;
         break;
       }
-      if (bytes[i] !== COLON || count === this.#maxFields) return -1;
+      if (bytes[i] !== COLON || count === maxFields) return -1;
       const colon = i++;
       while (i < end && isBlank(bytes[i]!)) i++;
       const value = i;
@@ -65,7 +60,7 @@ export class HeadBlock {
       let valueEnd = i;
       while (valueEnd > value && isBlank(bytes[valueEnd - 1]!)) valueEnd--;
       const mark = count * MARKS;
-      if (mark === marks.length) marks = this.#growMarks();
+      if (mark === marks.length) marks = this.#growMarks(maxFields);
       marks[mark] = name - start;
       marks[mark + 1] = colon - start;
       marks[mark + 2] = value - start;
@@ -128,8 +123,8 @@ export class HeadBlock {
     return true;
   }
 
-  #growMarks(): Int32Array {
-    const grown = new Int32Array(Math.min(this.#marks.length * 2, this.#maxFields * MARKS));
+  #growMarks(maxFields: number): Int32Array {
+    const grown = new Int32Array(Math.min(this.#marks.length * 2, maxFields * MARKS));
     grown.set(this.#marks);
     this.#marks = grown;
     return grown;

@@ -46,8 +46,8 @@ export class MessageParser<Head extends ParsedHead> {
   readonly #parseHead: (block: HeadBlock) => Head;
   readonly #events: MessageEvents<Head>;
   readonly #block: BlockReader;
-  readonly #chunked = new ChunkedReader();
-  readonly #onData: (bytes: Buffer, start: number, end: number) => void;
+  /** Made with the first body that needs it. */
+  #chunked: ChunkedReader | undefined = undefined;
   #state: State = "start";
   #remainingBytes = 0;
   #interims = 0;
@@ -56,7 +56,6 @@ export class MessageParser<Head extends ParsedHead> {
     this.#parseHead = parseHead;
     this.#events = events;
     this.#block = new BlockReader(limits);
-    this.#onData = (bytes, start, end) => events.onData(bytes, start, end);
   }
 
   /** No byte of a next message has been read, but perhaps the empty line that old clients send after a body. */
@@ -107,8 +106,8 @@ export class MessageParser<Head extends ParsedHead> {
           break;
         }
         case "chunked":
-          position = this.#chunked.read(bytes, position, end, this.#onData);
-          if (this.#chunked.atTrailers) {
+          position = this.#chunked!.read(bytes, position, end, this.#events);
+          if (this.#chunked!.atTrailers) {
             this.#block.startAfterLine();
             this.#state = "trailers";
           }
@@ -146,6 +145,7 @@ export class MessageParser<Head extends ParsedHead> {
     this.#interims = 0;
     // The state is set before the event: a listener may ask for it.
     if (framing === CHUNKED) {
+      this.#chunked ??= new ChunkedReader();
       this.#chunked.reset();
       this.#state = "chunked";
     } else if (framing === UNTIL_CLOSE) {
