@@ -8,6 +8,8 @@
  */
 import type { Socket } from "node:net";
 
+/** Counts the turns in which something was written. */
+let turn = 0;
 let corked: Socket[] = [];
 let spare: Socket[] = [];
 
@@ -22,7 +24,13 @@ export function writeThisTurn(socket: Socket, data: string | Uint8Array): void {
   else socket.write(data);
 }
 
+/** A number that changes when what has been written so far has left. */
+export function writingTurn(): number {
+  return turn;
+}
+
 function uncorkAll(): void {
+  turn++;
   const sockets = corked;
   corked = spare;
   for (let i = 0; i < sockets.length; i++) sockets[i]!.uncork();

@@ -20,7 +20,15 @@ export class CallerTunnel {
   constructor(socket: Socket, source: BodySource, tunnel: Tunnel, early: Uint8Array | undefined) {
     this.#socket = socket;
     this.#tunnel = tunnel;
-    this.fromCaller = new Body(source, undefined);
+    const cancel = (reason: Error) => {
+      source.cancel(reason);
+      // Neither way is left, and nothing else would tell a caller that keeps its side open.
+      if (this.#answered) this.#hangUp();
+    };
+    this.fromCaller = new Body(
+      { pause: () => source.pause(), resume: () => source.resume(), cancel },
+      undefined,
+    );
     if (early !== undefined) this.fromCaller.push(early);
     tunnel.connect(this.fromCaller);
   }
@@ -45,5 +53,14 @@ export class CallerTunnel {
 
   leave(): void {
     this.#tunnel.leave();
+  }
+
+  /**
+   * What the kernel has still arrives; a caller that has not taken the rest is not waited for, and must not take a plain
+   * end for that of the answer. Not a reset in any case: Node loses a socket that is reset while its end is being sent.
+   */
+  #hangUp(): void {
+    if (this.#socket.writableLength > 0) this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
   }
 }

@@ -94,9 +94,12 @@ export class DownstreamConnection
     else this.#socket.destroy();
   }
 
+  /** In the middle of an answer with a reset: a plain end might look like its end, and leaves what is unread in the kernel. */
   destroy(reason: ProxyError): void {
+    const { writing } = this.#writer;
     this.#giveUp(reason);
-    this.#socket.destroy();
+    if (writing) this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
   }
 
   // --- what the socket says
@@ -162,8 +165,7 @@ export class DownstreamConnection
       this.#requestBody?.fail(late);
       this.#exchange.abort(late);
     } else if (this.#writer.writing) {
-      this.#giveUp(new ProxyError("client_closed", "the caller did not read its answer in time"));
-      this.#socket.destroy();
+      this.destroy(new ProxyError("client_closed", "the caller did not read its answer in time"));
     }
   }
 

@@ -8,9 +8,8 @@
 import type { Socket } from "node:net";
 import type { BodySink, Exchange, ProxyResponse } from "../../core/index.ts";
 import { type AnswerFraming, answerFraming, answerHead, interimHead } from "../forwarded.ts";
-import { joinHead, lastChunk } from "../http1/index.ts";
+import { chunkPieces, joinHead, lastChunk } from "../http1/index.ts";
 import { writeThisTurn } from "../turn.ts";
-import { writePiece } from "../write-piece.ts";
 
 /** What the connection is told. */
 export interface WriterOwner {
@@ -94,7 +93,16 @@ export class ResponseWriter implements BodySink {
 
   write(chunk: Uint8Array): boolean {
     this.#exchange!.responseBytes += chunk.length;
-    if (writePiece(this.#socket, chunk, this.#framing === "chunked")) return true;
+    const socket = this.#socket;
+    if (this.#framing === "chunked") {
+      // In one system call.
+      socket.cork();
+      for (const part of chunkPieces(chunk)) socket.write(part);
+      socket.uncork();
+    } else {
+      socket.write(chunk);
+    }
+    if (!socket.writableNeedDrain) return true;
     this.#owner.onBlocked(true);
     return false;
   }

@@ -73,4 +73,10 @@ export class Bridge extends Duplex {
     this.#owner.onEnd();
     done();
   }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    // What the caller still sends has nowhere to go.
+    this.#caller?.cancel(error ?? new Error("the endpoint has gone"));
+    done(error);
+  }
 }

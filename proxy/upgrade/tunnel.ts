@@ -324,8 +324,9 @@ class TunnelAttempt {
   #expired(): void {
     if (this.#state === "tunnel") {
       this.#exchange.detail ||= "tunnel_idle";
-      this.#body.end();
+      // First: a caller that is not heard any more is not waited for when its answer has ended.
       this.#close();
+      this.#body.end();
     } else if (this.#state === "answered") {
       this.#fail(this.#error("response_timeout", `${this.#key} stopped in the middle of its answer`));
     } else if (this.#parts.clock.now() >= this.#exchange.deadlineMs) {
@@ -345,6 +346,8 @@ class TunnelAttempt {
       this.#exchange.resume(this.#parts.clock.now());
       this.#reject(reason);
     } else {
+      // An answer that has ended cannot fail any more, but what the caller went on to say is lost.
+      if (this.#body.complete) this.#exchange.blame(reason);
       this.#body.fail(reason);
     }
   }

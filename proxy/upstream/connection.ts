@@ -280,7 +280,8 @@ export class UpstreamConnection implements BodySource {
     }
     try {
       const read = this.#parser.execute(READ_BUFFER, 0, length);
-      if (read < length) this.#reusable = false;
+      // More than was asked for; or, behind a buffer that is just full, nobody knows.
+      if (read < length || length === READ_BUFFER.length) this.#reusable = false;
     } catch (thrown) {
       if (!(thrown instanceof MessageFault)) throw thrown;
       const message = `the answer of ${this.key} is malformed: ${thrown.message}`;

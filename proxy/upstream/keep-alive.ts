@@ -33,8 +33,8 @@ export class KeepAlive {
     return nowMs + this.#keptMs;
   }
 
-  /** The endpoint may be about to close it. */
+  /** The endpoint may be about to close it; also where a timer that should have closed it is late. */
   doubtful(nowMs: number): boolean {
-    return !this.#promised && nowMs - this.#unusedSinceMs > DOUBTFUL_AFTER_MS;
+    return nowMs - this.#unusedSinceMs > (this.#promised ? this.#keptMs : DOUBTFUL_AFTER_MS);
   }
 }

@@ -8,9 +8,8 @@
 import type { Socket } from "node:net";
 import type { Body, BodySink, Exchange } from "../../core/index.ts";
 import { requestHead } from "../forwarded.ts";
-import { joinHead, lastChunk } from "../http1/index.ts";
-import { writeThisTurn } from "../turn.ts";
-import { writePiece } from "../write-piece.ts";
+import { chunkPieces, joinHead, lastChunk } from "../http1/index.ts";
+import { writeThisTurn, writingTurn } from "../turn.ts";
 
 /** What the connection is told. */
 export interface RequestWriterOwner {
@@ -31,6 +30,8 @@ export class RequestWriter implements BodySink {
   readonly #owner: RequestWriterOwner;
   #body: Body | undefined;
   #chunked = false;
+  /** In which turn the head was written. */
+  #headTurn = -1;
 
   constructor(socket: Socket, upstreamName: string, owner: RequestWriterOwner) {
     this.#socket = socket;
@@ -40,7 +41,7 @@ export class RequestWriter implements BodySink {
 
   /** Nothing of the last request has left yet: its writes wait for the end of the turn. */
   get unsent(): boolean {
-    return this.#socket.writableCorked > 0;
+    return this.#headTurn === writingTurn();
   }
 
   /** A head has been sent, and its body is not complete. */
@@ -51,6 +52,7 @@ export class RequestWriter implements BodySink {
   start(exchange: Exchange): void {
     const head = requestHead(exchange, this.#upstreamName);
     const { body } = exchange;
+    this.#headTurn = writingTurn();
     if (body === undefined) {
       writeThisTurn(this.#socket, head);
       this.#owner.onSent();
@@ -60,10 +62,8 @@ export class RequestWriter implements BodySink {
     } else {
       this.#body = body;
       this.#chunked = body.length === undefined;
-      this.#socket.cork();
-      this.#socket.write(head, "latin1");
+      writeThisTurn(this.#socket, head);
       body.pipe(this);
-      this.#socket.uncork();
     }
   }
 
@@ -80,15 +80,21 @@ export class RequestWriter implements BodySink {
     this.#body = undefined;
   }
 
+  /**
+   * At the end of the turn, after everything that lies there has been read: a piece for an endpoint that has answered
+   * early and hung up would be refused by the kernel, and the answer be lost with the connection.
+   */
   write(chunk: Uint8Array): boolean {
-    if (writePiece(this.#socket, chunk, this.#chunked)) return true;
+    if (this.#chunked) for (const part of chunkPieces(chunk)) writeThisTurn(this.#socket, part);
+    else writeThisTurn(this.#socket, chunk);
+    if (!this.#socket.writableNeedDrain) return true;
     this.#owner.onBlocked(true);
     return false;
   }
 
   end(trailers: readonly string[]): void {
     this.#body = undefined;
-    if (this.#chunked) this.#socket.write(lastChunk(trailers), "latin1");
+    if (this.#chunked) writeThisTurn(this.#socket, lastChunk(trailers));
     this.#owner.onSent();
   }
 
