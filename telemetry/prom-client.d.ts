@@ -1,4 +1,6 @@
-// The modules of prom-client that metrics.ts imports one by one have the types of its index.
+/**
+ * The modules of prom-client that metrics.ts imports one by one have the types of its index.
+ */
 declare module "prom-client/lib/registry.js" {
   import { Registry } from "prom-client";
   export = Registry;
