@@ -244,7 +244,8 @@ test("stopping leaves no timer and no listener", async (t) => {
   }).enable();
   t.teardown(() => hook.disable());
   const { breaker, clock, rotation, request } = breakerWith(t, { openForMs: 3_600_000 });
-  t.ok(rotation.events.listenerCount("rotate") > 0);
+  request("success");
+  t.equal(rotation.events.listenerCount("rotate"), 0, "an endpoint that is well needs none");
   tripping = true;
   for (let i = 0; i < 5; i++) request("failure");
   tripping = false;
@@ -263,6 +264,7 @@ test("one rotation turns the windows of all its breakers, ten times per window",
   const { clock, rotation } = breakerWith(t);
   let turns = 0;
   rotation.events.on("rotate", () => turns++);
+  rotation.begin();
   clock.advance(999);
   t.equal(turns, 0);
   clock.advance(9_001);
@@ -348,4 +350,31 @@ test("an open breaker refuses without asking the endpoint, and says which it is"
     return responseOf();
   });
   await t.rejects(handle(exchangeOf()), { code: "breaker_open", endpoint: "10.0.0.1:80" });
+});
+
+test("an endpoint that is well again lets go of its window, and what was counted meanwhile still counts", async (t) => {
+  const { breaker, clock, rotation, request } = breakerWith(t, { consecutiveFailures: 0 });
+  for (let i = 0; i < 30; i++) request("success");
+  clock.advance(3_000);
+  request("failure");
+  t.ok(rotation.events.listenerCount("rotate") > 0);
+  clock.advance(4_000);
+  for (let i = 0; i < 15; i++) request("success");
+  clock.advance(6_500);
+  t.equal(rotation.events.listenerCount("rotate"), 0, "the failure has left the window");
+  t.equal(clock.pending, 0, "and nothing is turned for nobody");
+  for (let i = 0; i < 14; i++) request("failure");
+  t.equal(breaker.state, "closed", "14 of 29 are less than half");
+  request("failure");
+  t.equal(breaker.state, "open", "15 of 30 are half");
+});
+
+test("successes of before the window are forgotten, with a window and without one", async (t) => {
+  const { breaker, clock, request } = breakerWith(t, { consecutiveFailures: 0 });
+  for (let i = 0; i < 1000; i++) request("success");
+  clock.advance(11_000);
+  for (let i = 0; i < 19; i++) request("failure");
+  t.equal(breaker.state, "closed");
+  request("failure");
+  t.equal(breaker.state, "open", "20 of 20, and not of 1,020");
 });
