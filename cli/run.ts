@@ -6,6 +6,7 @@ import { Sidecar } from "../proxy/index.ts";
 import { type ProcessLog, processLog } from "../telemetry/index.ts";
 import { type Arguments, UsageError } from "./command.ts";
 import { readConfig } from "./read-config.ts";
+import { giveBackStartupMemory } from "./startup-memory.ts";
 
 export async function run({ options }: Arguments): Promise<number> {
   if (typeof options["config"] !== "string") throw new UsageError("expected --config with a file");
@@ -17,6 +18,7 @@ export async function run({ options }: Arguments): Promise<number> {
     sidecar = new Sidecar(config, log);
     surviveFaults(log);
     endOnSignals(sidecar, log);
+    giveBackStartupMemory();
     const addresses = await sidecar.start();
     log.log.info({ ...addresses, pid: process.pid }, "ready");
     // Whoever waits for this record must not wait for the log's buffer.

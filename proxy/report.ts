@@ -46,15 +46,17 @@ export interface PlaneReport {
 }
 
 export function endpointViews(endpoints: readonly UpstreamEndpoint[], nowMs: number): EndpointView[] {
-  return endpoints.map(({ key: address, endpoint, breaker, inFlight, latency }) => ({
-    address,
-    source: endpoint.source,
-    weight: endpoint.weight,
-    zone: endpoint.zone,
-    breaker: breaker.state,
-    ...(breaker.state === "open" ? { opensForMs: Math.max(0, Math.round(breaker.openUntilMs - nowMs)) } : {}),
-    inFlight,
-    latencyMs: thousandths(latency.estimateMs(nowMs, inFlight === 0)),
+  return endpoints.map((of) => ({
+    address: of.key,
+    source: of.endpoint.source,
+    weight: of.endpoint.weight,
+    zone: of.endpoint.zone,
+    breaker: of.breakerState,
+    ...(of.breakerState === "open"
+      ? { opensForMs: Math.max(0, Math.round(of.breaker.openUntilMs - nowMs)) }
+      : {}),
+    inFlight: of.inFlight,
+    latencyMs: thousandths(of.latency.estimateMs(nowMs, of.inFlight === 0)),
   }));
 }
 

@@ -1,4 +1,5 @@
 export { balance } from "./balance.layer.ts";
+export type { UpstreamEndpoint } from "./endpoint.ts";
 export { forward } from "./forward.ts";
 export { load } from "./load.layer.ts";
-export { Upstream, type UpstreamEndpoint, type UpstreamOptions } from "./upstream.ts";
+export { Upstream, type UpstreamOptions } from "./upstream.ts";

@@ -4,7 +4,8 @@
  */
 import { asProxyError, type Clock, type Handler, type Layer, type Outcome, watch } from "../../core/index.ts";
 import { isEndpointFailure, outcomeOf } from "../../resilience/index.ts";
-import type { Upstream, UpstreamEndpoint } from "./upstream.ts";
+import type { UpstreamEndpoint } from "./endpoint.ts";
+import type { Upstream } from "./upstream.ts";
 
 /** How an attempt whose head was fine is counted when its body has closed. */
 const ENDINGS: Readonly<Record<Outcome, string>> = {

@@ -4,13 +4,7 @@
  * Discovery replaces the list of endpoints as a whole; here the old and the new list are reconciled by key, so
  * that latency, breaker and connections of those that stay are kept, and those that go finish what they began.
  */
-import {
-  type Balancer,
-  type BalancingOptions,
-  type Candidate,
-  createBalancer,
-  PeakEwma,
-} from "../../balancing/index.ts";
+import { type Balancer, type BalancingOptions, createBalancer } from "../../balancing/index.ts";
 import {
   type Clock,
   type Endpoint,
@@ -34,7 +28,8 @@ import {
   type TimeoutOptions,
 } from "../../resilience/index.ts";
 import type { UpstreamCounts } from "../../telemetry/index.ts";
-import { ConnectionPool, type EndpointPool } from "./pool.ts";
+import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
+import { ConnectionPool } from "./pool.ts";
 
 /** Everything that the configuration says about an upstream, defaults filled in. */
 export interface UpstreamOptions {
@@ -56,34 +51,6 @@ export interface UpstreamParts {
   readonly log: Log;
 }
 
-/** One endpoint with what has been learned about it. */
-export class UpstreamEndpoint implements Candidate {
-  endpoint: Endpoint;
-  readonly key: string;
-  readonly latency: PeakEwma = new PeakEwma();
-  readonly breaker: EndpointBreaker;
-  readonly pool: EndpointPool;
-  /** Requests sent there that have not ended. */
-  inFlight = 0;
-  /** The prepared way to it, set by the stack. */
-  handle: Handler = unprepared;
-
-  constructor(endpoint: Endpoint, breaker: EndpointBreaker, pool: EndpointPool) {
-    this.endpoint = endpoint;
-    this.key = endpointKey(endpoint);
-    this.breaker = breaker;
-    this.pool = pool;
-  }
-
-  get weight(): number {
-    return this.endpoint.weight;
-  }
-}
-
-function unprepared(): never {
-  throw new Error("the endpoint has no stack yet");
-}
-
 export class Upstream {
   readonly name: string;
   readonly options: UpstreamOptions;
@@ -93,7 +60,7 @@ export class Upstream {
   readonly #balancer: Balancer;
   readonly #pool: ConnectionPool;
   readonly #rotation: BreakerRotation;
-  readonly #prepare: (endpoint: UpstreamEndpoint) => Handler;
+  readonly #reach: Reach;
   readonly #attempts = new Map<string, number>();
   readonly #retriesRefused = new Map<string, number>();
   #endpoints: readonly UpstreamEndpoint[] = [];
@@ -117,7 +84,11 @@ export class Upstream {
     this.#parts = parts;
     this.#balancer = createBalancer(options.balancing.algorithm, parts.random);
     this.#rotation = new BreakerRotation(parts.clock, options.breaker.windowMs);
-    this.#prepare = (endpoint) => prepare(this, endpoint);
+    this.#reach = {
+      createBreaker: ({ key }) => this.#createBreaker(key),
+      createPool: ({ endpoint }) => this.#pool.forEndpoint(endpoint),
+      prepare: (endpoint) => prepare(this, endpoint),
+    };
     this.#pool = new ConnectionPool(name, parts.clock, {
       connections: options.limits.connections,
       pending: options.limits.pending,
@@ -143,7 +114,7 @@ export class Upstream {
       const key = endpointKey(endpoint);
       const kept = next.get(key) ?? known.get(key);
       if (kept !== undefined) kept.endpoint = endpoint;
-      next.set(key, kept ?? this.#create(endpoint));
+      next.set(key, kept ?? new UpstreamEndpoint(endpoint, this.#reach));
     }
     this.#endpoints = [...next.values()];
     for (const [key, endpoint] of known) if (!next.has(key)) this.#retire(endpoint);
@@ -158,7 +129,7 @@ export class Upstream {
     let candidates = this.#endpoints;
     if (candidates.length === 0)
       throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.name}`);
-    if (this.#notClosed > 0) candidates = candidates.filter((endpoint) => endpoint.breaker.admits);
+    if (this.#notClosed > 0) candidates = candidates.filter(({ admits }) => admits);
     if (exchange.attempts > 0) {
       const untried = candidates.filter((endpoint) => !exchange.hasTried(endpoint.key));
       if (untried.length > 0) candidates = untried;
@@ -183,7 +154,7 @@ export class Upstream {
 
   counts(): UpstreamCounts {
     const breakers: Record<BreakerState, number> = { closed: 0, open: 0, halfOpen: 0 };
-    for (const endpoint of this.#endpoints) breakers[endpoint.breaker.state]++;
+    for (const endpoint of this.#endpoints) breakers[endpoint.breakerState]++;
     return {
       upstream: this.name,
       attempts: this.#succeeded === 0 ? this.#attempts : this.#attempts.set("success", this.#succeeded),
@@ -204,11 +175,10 @@ export class Upstream {
     this.#rotation.stop();
   }
 
-  #create(endpoint: Endpoint): UpstreamEndpoint {
+  #createBreaker(key: string): EndpointBreaker {
     const { clock, log } = this.#parts;
-    const key = endpointKey(endpoint);
     let last: BreakerState = "closed";
-    const breaker = new EndpointBreaker(this.options.breaker, clock, this.#rotation, (state) => {
+    return new EndpointBreaker(this.options.breaker, clock, this.#rotation, (state) => {
       if (last === "closed" && state !== "closed") this.#notClosed++;
       if (last !== "closed" && state === "closed") this.#notClosed--;
       if (state === "open") this.#breakerOpened++;
@@ -217,14 +187,10 @@ export class Upstream {
       if (state === "open") log.warn(facts, "breaker opened");
       else log.info(facts, state === "closed" ? "breaker closed" : "breaker lets a probe through");
     });
-    const created = new UpstreamEndpoint(endpoint, breaker, this.#pool.forEndpoint(endpoint));
-    created.handle = this.#prepare(created);
-    return created;
   }
 
   #retire(endpoint: UpstreamEndpoint): void {
-    if (endpoint.breaker.state !== "closed") this.#notClosed--;
-    endpoint.breaker.stop();
-    endpoint.pool.close();
+    if (endpoint.breakerState !== "closed") this.#notClosed--;
+    endpoint.retire();
   }
 }
