@@ -160,7 +160,9 @@ export class EndpointBreaker {
     }
   }
 
+  /** Leaves no timer; what is still under way counts no more. */
   stop(): void {
+    this.#epoch++;
     if (this.#judge !== undefined) this.#dismiss(this.#judge);
   }
 

@@ -66,6 +66,9 @@ export class Upstream {
   #endpoints: readonly UpstreamEndpoint[] = [];
   /** Breakers that are not closed: while there is none, nothing has to be filtered. */
   #notClosed = 0;
+  #halfOpen = 0;
+  /** Kept until a breaker changes or the endpoints do: of thousands, one that is open must not cost every request a walk. */
+  #notOpen: readonly UpstreamEndpoint[] | undefined;
   #breakerOpened = 0;
   /** Counted apart from the map: a hash for every request is more than the count is worth. */
   #succeeded = 0;
@@ -117,6 +120,7 @@ export class Upstream {
       next.set(key, kept ?? new UpstreamEndpoint(endpoint, this.#reach));
     }
     this.#endpoints = [...next.values()];
+    this.#notOpen = undefined;
     for (const [key, endpoint] of known) if (!next.has(key)) this.#retire(endpoint);
   }
 
@@ -129,7 +133,7 @@ export class Upstream {
     let candidates = this.#endpoints;
     if (candidates.length === 0)
       throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.name}`);
-    if (this.#notClosed > 0) candidates = candidates.filter(({ admits }) => admits);
+    if (this.#notClosed > 0) candidates = this.#admitting();
     if (exchange.attempts > 0) {
       const untried = candidates.filter((endpoint) => !exchange.hasTried(endpoint.key));
       if (untried.length > 0) candidates = untried;
@@ -141,6 +145,12 @@ export class Upstream {
         `the breakers of all ${this.#endpoints.length} endpoints are open`,
       );
     return chosen;
+  }
+
+  /** Those whose breakers are not open, and of those that are half open the ones that take a probe now. */
+  #admitting(): readonly UpstreamEndpoint[] {
+    this.#notOpen ??= this.#endpoints.filter(({ breakerState }) => breakerState !== "open");
+    return this.#halfOpen === 0 ? this.#notOpen : this.#notOpen.filter(({ admits }) => admits);
   }
 
   countAttempt(outcome: string): void {
@@ -181,6 +191,9 @@ export class Upstream {
     return new EndpointBreaker(this.options.breaker, clock, this.#rotation, (state) => {
       if (last === "closed" && state !== "closed") this.#notClosed++;
       if (last !== "closed" && state === "closed") this.#notClosed--;
+      if (last === "halfOpen") this.#halfOpen--;
+      if (state === "halfOpen") this.#halfOpen++;
+      this.#notOpen = undefined;
       if (state === "open") this.#breakerOpened++;
       last = state;
       const facts = { upstream: this.name, endpoint: key, breaker: state };
@@ -191,6 +204,7 @@ export class Upstream {
 
   #retire(endpoint: UpstreamEndpoint): void {
     if (endpoint.breakerState !== "closed") this.#notClosed--;
+    if (endpoint.breakerState === "halfOpen") this.#halfOpen--;
     endpoint.retire();
   }
 }

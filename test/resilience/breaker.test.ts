@@ -369,6 +369,14 @@ test("an endpoint that is well again lets go of its window, and what was counted
   t.equal(breaker.state, "open", "15 of 30 are half");
 });
 
+test("what was under way when it was stopped counts no more", async (t) => {
+  const { breaker, changes, clock } = breakerWith(t);
+  const permits = Array.from({ length: 5 }, () => breaker.admit()!);
+  breaker.stop();
+  for (const permit of permits) breaker.settle(permit, "failure");
+  t.same([breaker.state, changes, clock.pending], ["closed", [], 0]);
+});
+
 test("successes of before the window are forgotten, with a window and without one", async (t) => {
   const { breaker, clock, request } = breakerWith(t, { consecutiveFailures: 0 });
   for (let i = 0; i < 1000; i++) request("success");
