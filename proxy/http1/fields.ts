@@ -7,6 +7,7 @@
  */
 import { type HeaderPairs, isName } from "../../core/index.ts";
 import { MessageFault } from "./fault.ts";
+import { isBlank } from "./grammar.ts";
 import type { HeadBlock } from "./head-block.ts";
 
 /** What the fields of one message say about the connection and the framing. */
@@ -105,15 +106,14 @@ function listed(before: string | undefined, value: string): string {
 
 // A caller must not be able to strip what heddle and its peers rely on by naming it in Connection.
 const KEPT =
-  /^(?:x-forwarded-.*|x-heddle-.*|x-request-id|via|cache-control|authorization|cookie|set-cookie)$/;
+  /^(?:forwarded|x-forwarded-.*|x-real-ip|x-heddle-.*|x-request-id|via|cache-control|authorization|cookie|set-cookie)$/;
 
 /** RFC 9110, 7.6.1: a field named in Connection ends at this hop. One pass over each list, however long they are. */
 function dropNominated(fields: Fields): void {
   const plain = fields.connection!;
   if (isName(plain, "close") || isName(plain, "keep-alive")) return;
   const nominated = new Set<string>();
-  for (const option of plain.toLowerCase().split(",")) {
-    const name = option.trim();
+  for (const name of optionsOf(plain)) {
     if (name !== "" && !KEPT.test(name)) nominated.add(name);
   }
   const { pairs } = fields;
@@ -132,8 +132,21 @@ export function hasConnectionOption(connection: string | undefined, option: stri
   if (connection === undefined) return false;
   if (isName(connection, option)) return true;
   if (isName(connection, "keep-alive")) return false;
-  return connection
-    .toLowerCase()
-    .split(",")
-    .some((listed) => listed.trim() === option);
+  return optionsOf(connection).includes(option);
+}
+
+function optionsOf(list: string): string[] {
+  return list.toLowerCase().split(",").map(withoutBlanks);
+}
+
+/**
+ * Not trim(), which takes a non-breaking space for a blank, as nobody else on the wire does; and not a regular expression,
+ * which would walk along sixty thousand blanks once for each of them.
+ */
+function withoutBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
 }

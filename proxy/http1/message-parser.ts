@@ -168,7 +168,7 @@ export class MessageParser<Head extends ParsedHead> {
 
 // RFC 9110, 6.5.1. Whoever merges trailers into the header list would believe these.
 const NO_TRAILER =
-  /^(?:content-.*|authorization|cookie|set-cookie|via|x-forwarded-.*|x-heddle-.*|x-request-id)$/i;
+  /^(?:content-.*|cache-control|range|max-forwards|authorization|proxy-authorization|cookie|set-cookie|via|forwarded|x-forwarded-.*|x-real-ip|x-heddle-.*|x-request-id)$/i;
 
 /** Fields that decide about framing, routing, trust or the connection have no business after the body. */
 function parseTrailers(block: HeadBlock): readonly string[] {

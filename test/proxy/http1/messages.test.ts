@@ -91,6 +91,11 @@ const REQUESTS: readonly Accepted<ParsedRequest>[] = [
     head: { headers: ["A", "\x80\xe9\xff", "B", "\xa0x\xa0\x85"] },
   },
   {
+    promise: "only a blank is a blank: an option behind a non-breaking space is another option",
+    text: block("GET / HTTP/1.1", "Host: a", "Connection: \xa0close", "X-A: 1"),
+    head: { headers: ["X-A", "1"] },
+  },
+  {
     promise: "what concerns this hop goes no further",
     text: get(
       "A: 1",
