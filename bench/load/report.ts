@@ -35,15 +35,13 @@ export function report(rows: readonly Row[], results: readonly Result[], occasio
 }
 
 /** Puts `text` between the markers of the page and leaves everything else as it is. */
-export function replaceBetweenMarkers(page: string, text: string): string {
-  const begin = page.indexOf(BEGIN);
-  const end = page.indexOf(END);
-  if (begin < 0 || end < begin) throw new Error(`expected ${BEGIN} and then ${END} in the page`);
-  return `${page.slice(0, begin + BEGIN.length)}\n${text}\n${page.slice(end)}`;
+export function replaceBetweenMarkers(page: string, text: string, name = "bench"): string {
+  const [opening, closing] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];
+  const begin = page.indexOf(opening);
+  const end = page.indexOf(closing);
+  if (begin < 0 || end < begin) throw new Error(`expected ${opening} and then ${closing} in the page`);
+  return `${page.slice(0, begin + opening.length)}\n${text}\n${page.slice(end)}`;
 }
-
-const BEGIN = "<!-- bench:begin -->";
-const END = "<!-- bench:end -->";
 
 const SUMMARY_HEAD = [
   "proxy",
