@@ -24,6 +24,8 @@ const HEARD_MS = 500;
 
 /** Over which part of the grace that is left callers in tunnels are asked to leave, one by one. */
 const TUNNELS_SHARE = 0.5;
+/** When the app's tunnels are asked to leave at the latest, as a share of the grace. */
+const LAST_CALL = 0.75;
 
 /** Resolves when everything has finished, or when the grace is over. */
 export async function drain(parts: DrainParts): Promise<void> {
@@ -40,6 +42,10 @@ export async function drain(parts: DrainParts): Promise<void> {
 
   const spreadMs = () => (graceMs - (clock.now() - startedAtMs)) * TUNNELS_SHARE;
   for (const listener of parts.inbound) listener.beginDrain(spreadMs());
+  // Where peers stay to the end, the app's own tunnels must not wait for them to be told.
+  const lastCall = clock.schedule(graceMs * LAST_CALL, () => {
+    for (const listener of parts.outbound) listener.leaveTunnels(spreadMs());
+  });
   await within(parts.deregistered);
   if (parts.inbound.length > 0) await within(pause(clock, Math.min(HEARD_MS, graceMs / 10)));
   for (const listener of parts.inbound) listener.stopAccepting();
@@ -51,6 +57,7 @@ export async function drain(parts: DrainParts): Promise<void> {
   );
   unused.cancel();
 
+  lastCall.cancel();
   for (const listener of parts.outbound) listener.beginDrain(spreadMs());
   while (!over) {
     await within(

@@ -333,7 +333,7 @@ export class DownstreamConnection
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     exchange.blame(reason);
-    if (!this.#writer.writing) exchange.status = reason.kind.status;
+    if (exchange.status === 0) exchange.status = reason.kind.status;
     // The answer first: a broken upload breaks it, too, and would settle the exchange from inside.
     this.#writer.abandon(reason);
     this.#requestBody?.fail(reason);

@@ -119,13 +119,17 @@ export class Listener {
     return { host: bound.address, port: bound.port };
   }
 
-  /**
-   * Answers say `connection: close` from now on, and callers in tunnels are asked to leave: not all at once, as they
-   * come back elsewhere at once.
-   * @param spreadMs over which time
-   */
+  /** Answers say `connection: close` from now on, and callers in tunnels are asked to leave. */
   beginDrain(spreadMs: number): void {
     this.#draining = true;
+    this.leaveTunnels(spreadMs);
+  }
+
+  /**
+   * Asks callers in tunnels to go elsewhere: not all at once, as they come back elsewhere at once.
+   * @param spreadMs over which time
+   */
+  leaveTunnels(spreadMs: number): void {
     let left = 0;
     const stepMs = spreadMs / Math.max(1, this.#connections.size);
     for (const connection of this.#connections)

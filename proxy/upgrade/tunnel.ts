@@ -13,6 +13,7 @@ import type { ClientRequest, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import util from "node:util";
 import {
+  asProxyError,
   Body,
   type BodySource,
   type Clock,
@@ -24,13 +25,8 @@ import {
 } from "../../core/index.ts";
 import { Expiry } from "../expiry.ts";
 import { requestHead } from "../forwarded.ts";
-import {
-  DEFAULT_LIMITS,
-  MessageFault,
-  MessageParser,
-  type ParsedResponse,
-  parseResponseHead,
-} from "../http1/index.ts";
+import { MessageFault, type ParsedResponse } from "../http1/index.ts";
+import { readAnswerHead } from "./answer-head.ts";
 import { Bridge } from "./bridge.ts";
 import { WebSocketGoodbye } from "./websocket-goodbye.ts";
 
@@ -74,7 +70,6 @@ proxy.on("proxyReqWs", (request, asked) => asked.begin(request));
 const agent = new Agent({ keepAlive: false, allowHalfOpen: true } as object);
 
 const SWITCHED = 101;
-const NOTHING_READ = () => {};
 
 /**
  * Asks the endpoint for the exchange's upgrade. Resolves with 101 and a tunnel, or with whatever else the endpoint answers.
@@ -96,6 +91,7 @@ class TunnelAttempt {
   readonly #expiry: Expiry;
   readonly #bridge: Bridge;
   readonly #source: BodySource;
+  readonly #onError = (cause: Error) => this.#fail(this.#lost(cause));
   #body: Body;
   readonly #goodbye: WebSocketGoodbye | undefined;
   #state: "connecting" | "asked" | "answered" | "tunnel" | "closed" = "connecting";
@@ -154,7 +150,12 @@ class TunnelAttempt {
       headers: {},
       begin: (request) => this.#begin(request),
     };
-    proxy.ws(asked, this.#bridge, { target, agent, toProxy: true }, (cause) => this.#fail(this.#lost(cause)));
+    try {
+      proxy.ws(asked, this.#bridge, { target, agent, toProxy: true }, this.#onError);
+    } catch (thrown) {
+      // A head that Node does not write; the connection for it has been begun all the same.
+      this.#fail(asProxyError(thrown));
+    }
     // http-proxy's own listener would write a refusal to the bridge, without its framing.
     this.#request?.removeAllListeners("response").on("response", (answer) => this.#answered(answer));
   }
@@ -162,6 +163,8 @@ class TunnelAttempt {
   #begin(request: ClientRequest): void {
     const exchange = this.#exchange;
     this.#request = request;
+    // http-proxy's own comes only when nothing has been thrown in here.
+    request.on("error", this.#onError);
     // As it came: http-proxy would merge the slashes.
     request.path = exchange.target;
     const lines = requestHead(exchange, this.#parts.upstreamName).split("\r\n").slice(1, -2);
@@ -175,7 +178,8 @@ class TunnelAttempt {
     }
     for (const [name, values] of fields.values())
       request.setHeader(name, values.length === 1 ? values[0]! : values);
-    request.removeHeader("TE");
+    // They speak of a body, and there is none; Node would throw over the second.
+    for (const name of ["TE", "Trailer"]) request.removeHeader(name);
     request.setHeader("Connection", "Upgrade");
     request.setHeader("Upgrade", exchange.upgrade);
     // Before http-proxy's own listeners: what is settled here is only carried there.
@@ -202,7 +206,6 @@ class TunnelAttempt {
     this.#state = "answered";
     this.#plain = answer;
     this.#body = new Body(this.#source, head.framing < 0 ? undefined : head.framing);
-    if (head.framing === 0) this.#body.end();
     this.#expireIn(this.#parts.attemptMs);
     answer.on("data", (bytes: Buffer) => {
       this.#expireIn(this.#parts.attemptMs);
@@ -275,29 +278,15 @@ class TunnelAttempt {
     this.#parts.onClosed();
   }
 
-  /** The fields of an answer by our own rules: end-to-end ones only, and a fault for what is ambiguous. */
-  #readHead({ statusMessage, rawHeaders }: IncomingMessage, status: number): ParsedResponse | undefined {
-    let text = `HTTP/1.1 ${String(status).padStart(3, "0")} ${statusMessage ?? ""}\r\n`;
-    for (let i = 0; i < rawHeaders.length; i += 2) text += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`;
-    let head: ParsedResponse | undefined;
-    const events = {
-      onHead: (found: ParsedResponse) => {
-        head = found;
-      },
-      onData: NOTHING_READ,
-      onEnd: NOTHING_READ,
-    };
-    const read = (block: Parameters<typeof parseResponseHead>[0]) =>
-      parseResponseHead(block, DEFAULT_LIMITS, this.#exchange.method);
-    const bytes = Buffer.from(`${text}\r\n`, "latin1");
+  #readHead(answer: IncomingMessage, status: number): ParsedResponse | undefined {
     try {
-      new MessageParser(read, DEFAULT_LIMITS, events).execute(bytes, 0, bytes.length);
+      return readAnswerHead(answer, status, this.#exchange.method);
     } catch (thrown) {
       if (!(thrown instanceof MessageFault)) throw thrown;
       const message = `the answer of ${this.#key} is malformed: ${thrown.message}`;
       this.#fail(this.#error("bad_response", message, thrown.reason));
+      return undefined;
     }
-    return head;
   }
 
   #give(response: ProxyResponse): void {
