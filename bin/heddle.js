@@ -16,13 +16,16 @@ if (major < 24) {
 // three parts cost no time (docs/performance.md). It is read when V8 starts, so the process starts itself again, under the
 // same number; where it cannot, it goes on as it is.
 const YOUNG_GENERATION = "--max-semi-space-size=8";
-if (
-  process.argv[2] === "run" &&
-  process.execve !== undefined &&
-  !process.execArgv.includes(YOUNG_GENERATION)
-) {
+const chosen = /--max[-_]semi[-_]space[-_]size/.test(
+  `${process.execArgv.join(" ")} ${process.env.NODE_OPTIONS ?? ""}`,
+);
+if (process.argv[2] === "run" && !chosen && process.channel === undefined) {
   const [node, ...words] = process.argv;
-  process.execve(node, [node, YOUNG_GENERATION, ...process.execArgv, ...words]);
+  try {
+    process.execve(node, [node, YOUNG_GENERATION, ...process.execArgv, ...words]);
+  } catch {
+    // Not on Windows, not before Node 23.11, not under --permission: as it is, then.
+  }
 }
 // A sidecar is quiet for a while and then busy at once. V8 takes some seconds of quiet for the end of the work: it
 // forgets compiled code and shrinks its young generation, and the next requests cost up to a third more until both
@@ -37,12 +40,15 @@ function isBuilt() {
   const root = new URL("../", import.meta.url);
   const stamp = statSync(new URL("dist/built.json", root), { throwIfNoEntry: false });
   if (stamp === undefined) return false;
-  const { rooms } = JSON.parse(readFileSync(new URL("dist/built.json", root), "utf8"));
+  const { rooms, modules } = JSON.parse(readFileSync(new URL("dist/built.json", root), "utf8"));
+  let sources = 0;
   for (const room of rooms) {
     const folder = new URL(`${room}/`, root);
     if (!existsSync(folder)) continue;
-    for (const file of readdirSync(folder, { recursive: true }))
+    for (const file of readdirSync(folder, { recursive: true })) {
       if (statSync(new URL(file, folder)).mtimeMs > stamp.mtimeMs) return false;
+      if (file.endsWith(".ts") && !file.endsWith(".d.ts")) sources++;
+    }
   }
-  return true;
+  return sources === 0 || sources === modules;
 }

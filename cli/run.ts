@@ -15,10 +15,11 @@ export async function run({ options }: Arguments): Promise<number> {
   try {
     const config = await readConfig(options["config"]);
     log = processLog(config.telemetry.logLevel);
+    // Before there are workers: flags of V8 are those of all threads.
+    giveBackStartupMemory();
     sidecar = new Sidecar(config, log);
     surviveFaults(log);
     endOnSignals(sidecar, log);
-    giveBackStartupMemory();
     const addresses = await sidecar.start();
     log.log.info({ ...addresses, pid: process.pid }, "ready");
     // Whoever waits for this record must not wait for the log's buffer.

@@ -142,7 +142,7 @@ export const SENTENCES: Sentences = {
   shutdown: "How the sidecar ends.",
   "shutdown.grace": "How long requests may take to finish after SIGTERM.",
   workers:
-    "How many threads carry the traffic. They share the ports; limits are divided among them, and everything else is there once.",
+    "How many threads carry the traffic. They share the ports; limits are divided among them, and each has its own connections, breakers and retry budget.",
 };
 
 /** Defaults that are no plain value, so that the shape cannot show them. */

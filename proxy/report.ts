@@ -122,7 +122,8 @@ export function mergedCounts(reports: readonly PlaneReport[]): UpstreamCounts[] 
 }
 
 function added(a: UpstreamCounts, b: UpstreamCounts): UpstreamCounts {
-  const troubled = b.breakers.closed < a.breakers.closed ? b : a;
+  const trouble = ({ breakers }: UpstreamCounts) => breakers.open + breakers.halfOpen;
+  const troubled = trouble(b) > trouble(a) ? b : a;
   return {
     upstream: a.upstream,
     attempts: addedMaps(a.attempts, b.attempts),

@@ -59,7 +59,7 @@ export class Sidecar {
       this.#own = new DataPlane(config, log);
       this.#planes = alone(this.#own);
     } else {
-      this.#planes = new WorkerPlanes(config, log);
+      this.#planes = new WorkerPlanes(config, log, () => void this.drain());
     }
     this.#agent =
       config.discovery.consul === undefined ? undefined : new ConsulAgent(config.discovery.consul);
@@ -129,10 +129,10 @@ export class Sidecar {
     });
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const timer = systemClock.schedule(FIRST_ENDPOINTS_MS, resolve);
-    await Promise.race([Promise.all(spoken), over]);
+    await Promise.race([Promise.all(spoken), over, this.#stopped.promise]);
     timer.cancel();
     // Whoever can answer this has heard of the endpoints, too.
-    await this.#planes.reports();
+    if (this.#phase === "starting") await this.#planes.reports();
   }
 
   /** Ends in good order, within `shutdown.grace`; called again, it returns the same promise. */

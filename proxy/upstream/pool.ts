@@ -200,6 +200,7 @@ export class EndpointPool implements ConnectionOwner {
    * @throws ProxyError overflow, or as openTunnel does
    */
   async tunnel(exchange: Exchange): Promise<ProxyResponse> {
+    const { openTunnel } = await import("../upgrade/index.ts");
     const shared = this.#shared;
     if (!shared.makeRoom())
       throw new ProxyError("overflow", "all connections are busy; an upgrade does not queue for one");
@@ -209,7 +210,6 @@ export class EndpointPool implements ConnectionOwner {
       shared.open--;
       shared.fillPlace();
     };
-    const { openTunnel } = await import("../upgrade/index.ts");
     const { name: upstreamName, clock, options } = shared;
     return openTunnel(
       { endpoint: this.#endpoint, upstreamName, clock, ...options.timeouts, onClosed },
@@ -222,6 +222,8 @@ export class EndpointPool implements ConnectionOwner {
     const { body } = exchange;
     if (!unsent && !mayBeRepeated(exchange)) return undefined;
     if (exchange.aborted !== undefined || (body !== undefined && !body.rewindable)) return undefined;
+    // Others wait for the place that has come free; whether it is worth another try is for the retries to say.
+    if (this.#shared.waiting > 0) return undefined;
     body?.rewind();
     this.#shared.resent++;
     return this.connect(exchange).then((connection) => connection.send(exchange));

@@ -15,7 +15,7 @@ import type { PlaneReport } from "../report.ts";
 import { systemClock } from "../system.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 
-/** How long a thread may take to end when it is asked to. */
+/** How long a thread may take to do what it is asked to at once. */
 const HUNG_MS = 2_000;
 const WORKER = new URL("./worker.ts", import.meta.url);
 
@@ -27,6 +27,8 @@ export class WorkerPlane implements Plane {
   readonly #drained = Promise.withResolvers<void>();
   readonly #questions = new Map<number, PromiseWithResolvers<PlaneReport>>();
   #asked = 0;
+  #over = false;
+  #lastReport: PlaneReport | undefined;
   #ending = false;
 
   /**
@@ -44,6 +46,7 @@ export class WorkerPlane implements Plane {
     this.#worker.on("message", (message: FromWorker) => this.#hear(message));
     this.#worker.on("error", (err) => log.log.error({ err }, "a worker failed"));
     this.#worker.on("exit", () => {
+      this.#over = true;
       const reason = new Error("the worker has ended");
       this.#started.reject(reason);
       this.#drained.resolve();
@@ -62,19 +65,29 @@ export class WorkerPlane implements Plane {
     this.#say({ say: "update", key, endpoints });
   }
 
-  /** @throws Error when the thread ends instead */
-  report(): Promise<PlaneReport> {
+  /** @throws Error when the thread has ended, or does not answer */
+  async report(): Promise<PlaneReport> {
+    if (this.#over) throw new Error("the worker has ended");
     const question = ++this.#asked;
     const answer = Promise.withResolvers<PlaneReport>();
     this.#questions.set(question, answer);
     this.#say({ say: "report", question });
-    return answer.promise;
+    const hung = systemClock.schedule(HUNG_MS, () => answer.reject(new Error("the worker does not answer")));
+    try {
+      return await answer.promise;
+    } finally {
+      hung.cancel();
+      this.#questions.delete(question);
+    }
   }
 
-  drain(graceMs: number, deregistered: Promise<void>): Promise<void> {
+  /** Resolves in time even where the thread does not answer. */
+  async drain(graceMs: number, deregistered: Promise<void>): Promise<void> {
     this.#say({ say: "drain", graceMs });
     void deregistered.then(() => this.#say({ say: "deregistered" }));
-    return this.#drained.promise;
+    const hung = systemClock.schedule(graceMs + HUNG_MS, () => this.#drained.resolve());
+    await this.#drained.promise;
+    hung.cancel();
   }
 
   async destroy(): Promise<void> {
@@ -84,6 +97,11 @@ export class WorkerPlane implements Plane {
     const hung = systemClock.schedule(HUNG_MS, () => void this.#worker.terminate());
     await this.#exited;
     hung.cancel();
+  }
+
+  /** The latest report that came; what a lost worker has counted stays counted. */
+  get lastReport(): PlaneReport | undefined {
+    return this.#lastReport;
   }
 
   setLogLevel(level: ProcessLog["level"]): void {
@@ -103,8 +121,8 @@ export class WorkerPlane implements Plane {
         this.#started.reject(new Error(message.message));
         break;
       case "report":
+        this.#lastReport = message.report;
         this.#questions.get(message.question)?.resolve(message.report);
-        this.#questions.delete(message.question);
         break;
       case "drained":
         this.#drained.resolve();

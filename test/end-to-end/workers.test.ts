@@ -1,5 +1,7 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { Agent } from "node:http";
+import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
 import { test } from "tap";
 import { parseConfig } from "../../config/index.ts";
@@ -8,6 +10,7 @@ import { call, say, startApp } from "../support/apps.ts";
 import { startInProcess } from "../support/in-process.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const WORKERS = 3;
 
 function yaml(address: string, more = ""): string {
@@ -73,6 +76,40 @@ test("a worker that is lost is replaced, knows the endpoints, and takes no port 
   t.match(JSON.parse(await admin("/endpoints")), { orders: [{ address: app.address }] });
 });
 
+test("what a lost worker had counted stays counted", async (t) => {
+  const threads: Worker[] = [];
+  const onWorker = (worker: Worker) => threads.push(worker);
+  process.on("worker", onWorker);
+  t.teardown(() => process.off("worker", onWorker));
+  const app = await startApp(t);
+  const { addresses, metric } = await startInProcess(t, yaml(app.address));
+  await callOften(addresses.outbound.port, 30);
+  t.equal(await metric("heddle_requests_total"), 30);
+  await threads[0]!.terminate();
+  await threads[1]!.terminate();
+  t.equal(await metric("heddle_requests_total"), 30);
+  t.equal(await metric("heddle_endpoints"), 1);
+});
+
+for (const workers of [1, 2])
+  test(`a signal while it waits for the registry ends it well, with workers: ${workers}`, async (t) => {
+    const text = `workers: ${workers}\ndiscovery: { consul: { address: "http://127.0.0.1:1", register: none } }\nupstreams: { orders: {} }\noutbound: { listen: "127.0.0.1:0" }\nadmin: { listen: "127.0.0.1:0" }\ntelemetry: { logLevel: debug }\nshutdown: { grace: 1s }`;
+    const folder = t.testdir({ "heddle.yaml": text });
+    const child = spawn(process.execPath, ["bin/heddle.js", "run", "--config", `${folder}/heddle.yaml`], {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let said = "";
+    child.stdout.setEncoding("utf8").on("data", (more: string) => {
+      // It has asked the registry, and goes on waiting for an answer.
+      if (!said.includes("does not answer") && (said + more).includes("does not answer"))
+        child.kill("SIGTERM");
+      said += more;
+    });
+    t.same(await once(child, "exit"), [0, null]);
+    t.match(said, "asked to end");
+  });
+
 test("a port that somebody else listens on is a fault, though workers would share it", async (t) => {
   const app = await startApp(t);
   const first = await startInProcess(t, yaml(app.address));
@@ -127,7 +164,8 @@ test("what bounds a number is divided among the workers, rounded up; shares and 
   t.equal(part.outbound.listener.maxConnections, 5000);
   t.equal(part.inbound.listener.maxConnections, 5000);
   t.equal(part.inbound.app.limits.requests, 256);
-  t.same(part.upstreams["orders"]!.options.retries, whole.upstreams["orders"]!.options.retries);
+  const { budget } = part.upstreams["orders"]!.options.retries;
+  t.match(budget, { ratio: 0.2, minPerSecond: 2.5 });
   t.equal(perWorker({ ...whole, workers: 1 }).outbound.listener.maxConnections, 20_000);
   t.end();
 });
