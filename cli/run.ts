@@ -2,11 +2,10 @@
  * `heddle run`: one sidecar until a signal. The first SIGTERM or SIGINT drains; a second one ends at once.
  */
 import { ConfigError } from "../config/index.ts";
-import { Sidecar } from "../proxy/index.ts";
+import { giveBackStartupMemory, Sidecar } from "../proxy/index.ts";
 import { type ProcessLog, processLog } from "../telemetry/index.ts";
 import { type Arguments, UsageError } from "./command.ts";
 import { readConfig } from "./read-config.ts";
-import { giveBackStartupMemory } from "./startup-memory.ts";
 
 export async function run({ options }: Arguments): Promise<number> {
   if (typeof options["config"] !== "string") throw new UsageError("expected --config with a file");
@@ -15,7 +14,7 @@ export async function run({ options }: Arguments): Promise<number> {
   try {
     const config = await readConfig(options["config"]);
     log = processLog(config.telemetry.logLevel);
-    // Before there are workers: flags of V8 are those of all threads.
+    // Before there are workers, which have a copy of the configuration each.
     giveBackStartupMemory();
     sidecar = new Sidecar(config, log);
     surviveFaults(log);

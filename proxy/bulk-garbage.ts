@@ -6,16 +6,11 @@
  * buffers are dead as soon as they have been written. So one is asked for after so many bytes of bulk. Measured
  * on 1 GiB each way: memory grows by a quarter of what it did.
  */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { collectGarbage } from "./garbage-collector.ts";
 
 const COLLECT_EVERY_BYTES = 8 * 1024 * 1024;
 /** A read of less is a message, and its garbage is collected with the rest of it. */
 const BULK_BYTES = 16 * 1024;
-
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as (options: { readonly type: "minor" }) => void;
-setFlagsFromString("--no-expose-gc");
 
 let sinceCollectionBytes = 0;
 
@@ -25,5 +20,5 @@ export function noteRead(bytes: number): void {
   sinceCollectionBytes += bytes;
   if (sinceCollectionBytes < COLLECT_EVERY_BYTES) return;
   sinceCollectionBytes = 0;
-  collect({ type: "minor" });
+  collectGarbage({ type: "minor" });
 }

@@ -1,1 +1,2 @@
 export { Sidecar, type SidecarAddresses } from "./sidecar.ts";
+export { giveBackStartupMemory } from "./startup-memory.ts";

@@ -37,8 +37,7 @@ export function parseResponseHead(block: HeadBlock, limits: MessageLimits, metho
   if (status === 101) throw new MessageFault("unexpected_switch");
   const fields = readFields(block);
   const framing = responseFraming(fields, minorVersion, status, method);
-  // Where no body follows, Content-Length is information for the caller; elsewhere the framing carries it.
-  if (fields.contentLength !== undefined && status !== 204 && (method === "HEAD" || status === 304))
+  if (fields.contentLength !== undefined && lengthInforms(status, method))
     fields.pairs.push("Content-Length", fields.contentLength);
   return {
     status,
@@ -76,6 +75,14 @@ function readStatus({ bytes, start, lineEnd }: HeadBlock): number {
   }
   if (status < 100 || status > 599) throw new MessageFault("malformed_status_line");
   return status;
+}
+
+/**
+ * Whether no body follows and Content-Length says how long it would have been; elsewhere the framing carries it. An
+ * interim answer and a 204 never have a length (RFC 9110, 8.6).
+ */
+function lengthInforms(status: number, method: string): boolean {
+  return status === 304 || (method === "HEAD" && status >= 200 && status !== 204);
 }
 
 function keepAliveTimeout(value: string | undefined): number | undefined {

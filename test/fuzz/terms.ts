@@ -33,7 +33,7 @@ function responseOf(raw: RawMessage, method: string): Message {
   const { status, reason } = raw;
   const headers = endToEnd(raw.fields);
   const length = valueIn(raw.fields, "content-length");
-  if (length !== undefined && status !== 204 && (method === "HEAD" || status === 304))
+  if (length !== undefined && (status === 304 || (method === "HEAD" && status >= 200 && status !== 204)))
     headers.push("Content-Length", length);
   return { start: { status, reason }, headers, interim: status < 200, upgrade: false, ...bodyOf(raw) };
 }
