@@ -12,12 +12,15 @@ export interface Figure {
   readonly from: string;
 }
 
-export function table(figures: readonly Figure[]): string {
+/** @param before rows of an earlier table; those of the same name are replaced, the others stay */
+export function table(figures: readonly Figure[], before: readonly string[] = []): string {
   const rows = figures.map(
     ({ what, measured, target, met, from }) =>
       `| ${what} | ${measured} | ${target} | ${met ? "met" : "missed"} | ${from} |`,
   );
-  return ["| what | measured | target | | from |", "|---|---|---|---|---|", ...rows].join("\n");
+  const named = (row: string) => row.split(" | ", 1)[0];
+  const stay = before.filter((row) => !rows.some((other) => named(other) === named(row)));
+  return ["| what | measured | target | | from |", "|---|---|---|---|---|", ...stay, ...rows].join("\n");
 }
 
 export function median(values: readonly number[]): number {

@@ -35,8 +35,13 @@ try {
   process.stdout.write(
     values.json === true ? `${JSON.stringify(figures, null, 2)}\n` : `${table(figures)}\n`,
   );
-  if (values.only === undefined && values["no-write"] !== true)
-    writeFileSync(PAGE, replaceBetweenMarkers(readFileSync(PAGE, "utf8"), table(figures), "scale"));
+  if (values["no-write"] !== true) {
+    const page = readFileSync(PAGE, "utf8");
+    const earlier = page.slice(page.indexOf("<!-- scale:begin -->"), page.indexOf("<!-- scale:end -->"));
+    const before = earlier.split("
+").filter((line) => /^\| (?!what )/.test(line));
+    writeFileSync(PAGE, replaceBetweenMarkers(page, table(figures, before), "scale"));
+  }
 } catch (error) {
   process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = error instanceof TypeError ? 2 : 1;

@@ -177,7 +177,8 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   latency,
   largeBodies,
   memory,
-  endpoints: flat("5,010 endpoints in 501 upstreams instead of 10", upstreams(1, 6), upstreams(500, 10)),
+  endpoints: flat("5,000 endpoints instead of 10", upstreams(1, 6), upstreams(1, 4996)),
+  upstreams: flat("5,010 endpoints in 501 upstreams instead of 10", upstreams(1, 6), upstreams(500, 10)),
   routes: flat("1,000 routes instead of 1", routes(1), routes(1000)),
   idleCallers,
 };
