@@ -38,8 +38,7 @@ try {
   if (values["no-write"] !== true) {
     const page = readFileSync(PAGE, "utf8");
     const earlier = page.slice(page.indexOf("<!-- scale:begin -->"), page.indexOf("<!-- scale:end -->"));
-    const before = earlier.split("
-").filter((line) => /^\| (?!what )/.test(line));
+    const before = earlier.split("\n").filter((line) => /^\| (?!what )/.test(line));
     writeFileSync(PAGE, replaceBetweenMarkers(page, table(figures, before), "scale"));
   }
 } catch (error) {
