@@ -4,6 +4,8 @@
  * What the proxy has learned about it (latency, breaker, connections) is kept elsewhere under the same key, so
  * that a new snapshot of endpoints loses nothing about those that stay.
  */
+import type { PeerIdentity } from "./identity.ts";
+
 export interface Endpoint {
   /** IPv4, IPv6 (without brackets) or a name. */
   readonly address: string;
@@ -11,6 +13,8 @@ export interface Endpoint {
   /** Share of traffic relative to its peers; at least 1. */
   readonly weight: number;
   readonly zone?: string;
+  /** Who it must be, where discovery knows; to be proved when there is TLS. */
+  readonly identity?: PeerIdentity;
   /** Which discovery source named it, for /endpoints. */
   readonly source: string;
 }

@@ -15,7 +15,7 @@ import type { Outcome } from "./outcome.ts";
 export type Direction = "inbound" | "outbound";
 
 /** What a coroutine can be suspended on. */
-export type Wait = "queue" | "connection" | "response" | "backoff" | "transfer" | "layer";
+export type Wait = "queue" | "connection" | "response" | "backoff" | "transfer" | "layer" | "discovery";
 
 export type ExchangeState = "new" | "running" | "suspended" | "settled";
 
@@ -42,6 +42,7 @@ export class Waits implements Record<Wait, number> {
   backoff = 0;
   transfer = 0;
   layer = 0;
+  discovery = 0;
 }
 
 /** Called with the exchange when it is settled. */

@@ -15,6 +15,7 @@ export {
   type Wait,
 } from "./exchange.ts";
 export { type HeaderPairs, headerValue, isName, removeHeader, setHeader } from "./headers.ts";
+export { identityText, type PeerIdentity } from "./identity.ts";
 export { called, type Handler, type Layer, stack, watch } from "./layer.ts";
 export type { Log } from "./log.ts";
 export type { Outcome } from "./outcome.ts";

@@ -1,39 +1,56 @@
 /**
- * What carries the traffic: listeners, the stacks behind them, and the upstreams at their end.
+ * What carries the traffic: listeners, the stacks behind them, and the upstreams at their end, as a plan says.
  *
  * Apart from the sidecar, so that there can be several: one in each worker thread, all of them told by one sidecar where
- * endpoints are and when to drain. It knows neither registry nor admin port, and what it reports is plain values, which
- * can cross from one thread to another.
+ * names lead, where endpoints are and when to drain. It knows neither registry nor admin port, and what it is told and
+ * reports is plain values, which can cross from one thread to another.
+ *
+ * It is told one name or one listener at a time. Requests under way finish on the stack on which they began, and an
+ * upstream whose options stay the same keeps its connections and what it has learned.
  */
-import type { Config } from "../config/index.ts";
 import type { Endpoint, Handler } from "../core/index.ts";
 import { type ProcessLog, RequestTally } from "../telemetry/index.ts";
-import { type ListenAddress, Listener, type ListenerOptions } from "./downstream/index.ts";
+import { Destinations } from "./destinations.ts";
+import { type ListenAddress, Listener } from "./downstream/index.ts";
 import { drain } from "./drain.ts";
-import { endpointViews, type PlaneReport, requestViews } from "./report.ts";
-import type { RouteOptions } from "./route.ts";
+import type { Leads, ListenerPlan, Plan } from "./plan.ts";
+import { endpointViews, type PlaneReport, requestViews, summed } from "./report.ts";
 import * as stacks from "./stack.ts";
 import { newRequestId, systemClock, systemRandom } from "./system.ts";
-import { Upstream, type UpstreamOptions } from "./upstream/index.ts";
+import type { Upstream } from "./upstream/index.ts";
 
-/** Where the ports for traffic are. */
-export interface PlaneAddresses {
-  readonly outbound: ListenAddress;
-  /** Undefined when no service stands beside the sidecar. */
-  readonly inbound: ListenAddress | undefined;
-  /** The explicit ports of upstreams, by their name. */
-  readonly localPorts: Readonly<Record<string, ListenAddress>>;
-}
+/** Where the ports for traffic are, by the names of the listeners. */
+export type PlaneAddresses = Readonly<Record<string, ListenAddress>>;
 
 /** A data plane as the sidecar sees it, in its own thread or in another. */
 export interface Plane {
   /**
-   * Opens the ports.
-   * @param at shares these ports with other planes, instead of opening those of the configuration for itself
+   * Opens the ports of the plan.
+   * @param at shares these ports with other planes, instead of opening those of the plan for itself
    * @throws Error when a port cannot be opened; what was opened before is closed again
    */
-  start(at?: PlaneAddresses): Promise<PlaneAddresses>;
-  /** @param key of the upstream, see `upstreamKeys` */
+  start(plan: Plan, at?: PlaneAddresses): Promise<PlaneAddresses>;
+  /**
+   * Leads a name somewhere else.
+   * @param leads undefined forgets the name
+   * @param endpoints by key, for the upstreams that are new
+   */
+  lead(
+    name: string,
+    leads: Leads | undefined,
+    endpoints: Readonly<Record<string, readonly Endpoint[]>>,
+  ): void;
+  /**
+   * Opens one more listener, replaces it, or closes it.
+   * @param plan undefined closes it; what has begun there finishes
+   * @throws Error when the port cannot be opened
+   */
+  listen(
+    name: string,
+    plan: ListenerPlan | undefined,
+    at?: ListenAddress,
+  ): Promise<ListenAddress | undefined>;
+  /** @param key of an upstream */
   update(key: string, endpoints: readonly Endpoint[]): void;
   report(): Promise<PlaneReport>;
   /** Finishes what has begun, within the grace. @param deregistered when peers have been told */
@@ -43,126 +60,135 @@ export interface Plane {
   setLogLevel(level: ProcessLog["level"]): void;
 }
 
-/** The key of the app among the upstreams; the colon keeps it apart from an upstream of the same name. */
-export function appKey(service: { readonly name: string }): string {
-  return `app:${service.name}`;
+/** What a data plane is made with. */
+export interface PlaneSettings {
+  readonly accessLog: boolean;
+  /** Told when a name that is `pending` has been called. */
+  readonly onWanted: (name: string) => void;
 }
+
+/** How long callers of a listener that is closed may leave their connection unused. */
+const LEAVE_MS = 5_000;
 
 export class DataPlane implements Plane {
   readonly stackParts: stacks.StackParts;
   readonly #log: ProcessLog;
   readonly #tally = new RequestTally();
-  readonly #upstreams = new Map<string, Upstream>();
-  readonly #outbound: Listener;
-  readonly #inbound: Listener | undefined;
-  readonly #local = new Map<string, Listener>();
+  readonly #destinations: Destinations;
+  readonly #listeners = new Map<string, Listener>();
+  /** Closed, with callers that have not left yet. */
+  readonly #leaving = new Set<Listener>();
+  /** Connections that listeners hung up on which have left, by direction. */
+  #refusedBefore: Record<string, number> = {};
+  #outbound: Handler = () => Promise.reject(new Error("the data plane has not been started"));
 
-  constructor(config: Config, log: ProcessLog) {
+  constructor(settings: PlaneSettings, log: ProcessLog) {
     this.#log = log;
     this.stackParts = {
       clock: systemClock,
       random: systemRandom,
       log: log.log,
       tally: this.#tally,
-      writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
+      writeAccess: settings.accessLog ? log.writeAccess : undefined,
     };
-    const handlers = new Map<string, Handler>();
-    for (const [name, { options }] of Object.entries(config.upstreams))
-      handlers.set(name, stacks.upstream(this.stackParts, this.#createUpstream(name, options, name)));
-    const outbound = stacks.outbound(this.stackParts, namedRoutes(config), handlers);
-    this.#outbound = this.#createListener("outbound", config.outbound.listener, outbound);
-    for (const [name, { localPort }] of Object.entries(config.upstreams)) {
-      if (localPort === undefined) continue;
-      const listen = { host: config.outbound.listener.listen.host, port: localPort };
-      const options = { ...config.outbound.listener, listen };
-      this.#local.set(name, this.#createListener("outbound", options, outbound, name));
-    }
-    const { service } = config;
-    if (service !== undefined) {
-      const app = this.#createUpstream(service.name, config.inbound.app, appKey(service));
-      const handle = stacks.inbound(this.stackParts, app);
-      this.#inbound = this.#createListener("inbound", config.inbound.listener, handle);
-    }
+    this.#destinations = new Destinations(this.stackParts, settings.onWanted);
   }
 
   get upstreams(): ReadonlyMap<string, Upstream> {
-    return this.#upstreams;
+    return this.#destinations.upstreams;
   }
 
   get listeners(): readonly Listener[] {
-    const inbound = this.#inbound === undefined ? [] : [this.#inbound];
-    return [this.#outbound, ...this.#local.values(), ...inbound];
+    return [...this.#listeners.values(), ...this.#leaving];
   }
 
-  async start(at?: PlaneAddresses): Promise<PlaneAddresses> {
+  async start(plan: Plan, at: PlaneAddresses = {}): Promise<PlaneAddresses> {
+    for (const [name, leads] of Object.entries(plan.destinations)) this.#destinations.lead(name, leads, {});
+    this.#outbound = stacks.outbound(this.stackParts, plan.routes, this.#destinations.handlers);
+    const addresses: Record<string, ListenAddress> = {};
     try {
-      const outbound = await this.#outbound.start(at?.outbound);
-      const localPorts: Record<string, ListenAddress> = {};
-      for (const [name, listener] of this.#local)
-        localPorts[name] = await listener.start(at?.localPorts[name]);
-      const inbound = await this.#inbound?.start(at?.inbound);
-      return { outbound, inbound, localPorts };
+      for (const [name, listener] of Object.entries(plan.listeners))
+        addresses[name] = (await this.listen(name, listener, at[name]))!;
     } catch (thrown) {
       await this.destroy();
       throw thrown;
     }
+    return addresses;
+  }
+
+  lead(
+    name: string,
+    leads: Leads | undefined,
+    endpoints: Readonly<Record<string, readonly Endpoint[]>>,
+  ): void {
+    this.#destinations.lead(name, leads, endpoints);
+  }
+
+  async listen(
+    name: string,
+    plan: ListenerPlan | undefined,
+    at?: ListenAddress,
+  ): Promise<ListenAddress | undefined> {
+    const before = this.#listeners.get(name);
+    if (before !== undefined) {
+      this.#listeners.delete(name);
+      this.#close(before);
+    }
+    if (plan === undefined) return undefined;
+    const listener = this.#createListener(plan);
+    const address = await listener.start(at);
+    this.#listeners.set(name, listener);
+    return address;
   }
 
   update(key: string, endpoints: readonly Endpoint[]): void {
-    this.#upstreams.get(key)?.update(endpoints);
+    this.upstreams.get(key)?.update(endpoints);
   }
 
   async report(): Promise<PlaneReport> {
     const nowMs = systemClock.now();
     return {
-      upstreams: [...this.#upstreams.values()].map((upstream) => upstream.counts()),
+      upstreams: this.#destinations.counts(),
       endpoints: Object.fromEntries(
-        [...this.#upstreams].map(([key, upstream]) => [key, endpointViews(upstream.endpoints, nowMs)]),
+        [...this.upstreams].map(([key, upstream]) => [key, endpointViews(upstream.endpoints, nowMs)]),
       ),
+      calls: this.#destinations.calls(),
       requests: this.listeners.flatMap((listener) => requestViews(listener.exchanges, nowMs)),
       inFlight: this.#perDirection((listener) => listener.exchanges.size),
       connections: this.#perDirection((listener) => listener.connections),
-      connectionsRefused: this.#perDirection((listener) => listener.hungUp),
+      connectionsRefused: summed([this.#perDirection(({ hungUp }) => hungUp), this.#refusedBefore]),
       tally: this.#tally.counted(),
     };
   }
 
   drain(graceMs: number, deregistered: Promise<void>): Promise<void> {
+    const those = (direction: string) =>
+      this.listeners.filter((listener) => listener.direction === direction);
     return drain({
       graceMs,
       clock: systemClock,
       log: this.#log.log,
       deregistered,
-      inbound: this.#inbound === undefined ? [] : [this.#inbound],
-      outbound: [this.#outbound, ...this.#local.values()],
+      inbound: those("inbound"),
+      outbound: those("outbound"),
     });
   }
 
   async destroy(): Promise<void> {
     for (const listener of this.listeners) listener.destroy();
-    for (const upstream of this.#upstreams.values()) upstream.stop();
+    this.#destinations.stop();
   }
 
   setLogLevel(level: ProcessLog["level"]): void {
     this.#log.level = level;
   }
 
-  #createUpstream(name: string, options: UpstreamOptions, key: string): Upstream {
-    const { clock, random, log } = this.stackParts;
-    const upstream = new Upstream(name, options, { clock, random, log }, (of, to) =>
-      stacks.endpoint(this.stackParts, of, to),
-    );
-    this.#upstreams.set(key, upstream);
-    return upstream;
-  }
-
-  #createListener(
-    direction: "inbound" | "outbound",
-    options: ListenerOptions,
-    handle: Handler,
-    boundUpstream?: string,
-  ): Listener {
+  #createListener({ direction, options, leadsTo }: ListenerPlan): Listener {
     const { clock, log } = this.stackParts;
+    const handle =
+      direction === "inbound"
+        ? stacks.inbound(this.stackParts, this.#destinations.handlers, leadsTo!)
+        : this.#outbound;
     return new Listener({
       direction,
       options,
@@ -170,8 +196,22 @@ export class DataPlane implements Plane {
       log,
       newRequestId,
       handle,
-      ...(boundUpstream === undefined ? {} : { boundUpstream }),
+      ...(leadsTo === undefined || direction === "inbound" ? {} : { boundUpstream: leadsTo }),
     });
+  }
+
+  /** Closes the port at once, and lets what has begun finish. */
+  #close(listener: Listener): void {
+    this.#leaving.add(listener);
+    listener.stopAccepting();
+    listener.beginDrain(LEAVE_MS);
+    systemClock.schedule(LEAVE_MS, () => listener.closeIdle());
+    void listener
+      .until(() => listener.connections === 0)
+      .then(() => {
+        this.#leaving.delete(listener);
+        this.#refusedBefore = summed([this.#refusedBefore, { [listener.direction]: listener.hungUp }]);
+      });
   }
 
   #perDirection(count: (listener: Listener) => number): Record<string, number> {
@@ -180,9 +220,4 @@ export class DataPlane implements Plane {
       counts[listener.direction] = (counts[listener.direction] ?? 0) + count(listener);
     return counts;
   }
-}
-
-/** A route without a name is called by its place. */
-function namedRoutes(config: Config): RouteOptions[] {
-  return config.routes.map((route, i) => ({ ...route, name: route.name ?? `routes[${i}]` }));
 }

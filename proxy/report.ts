@@ -2,9 +2,10 @@
  * What a data plane reports, as plain values: the same whether it runs in this thread or in another. And how the reports
  * of several become one: a sidecar with four workers is one sidecar to whoever looks at it.
  */
-import type { Exchange } from "../core/index.ts";
+import { type Exchange, identityText } from "../core/index.ts";
 import type { BreakerState } from "../resilience/index.ts";
 import type { CountedRequests, UpstreamCounts } from "../telemetry/index.ts";
+import { own } from "./own.ts";
 import type { UpstreamEndpoint } from "./upstream/index.ts";
 
 /** One endpoint as the admin port shows it. Times in milliseconds. */
@@ -13,6 +14,8 @@ export interface EndpointView {
   readonly source: string;
   readonly weight: number;
   readonly zone?: string | undefined;
+  /** Who it is said to be. */
+  readonly identity?: string;
   readonly breaker: BreakerState;
   readonly opensForMs?: number;
   readonly inFlight: number;
@@ -37,6 +40,8 @@ export interface PlaneReport {
   readonly upstreams: readonly UpstreamCounts[];
   /** By the key of the upstream. */
   readonly endpoints: Readonly<Record<string, readonly EndpointView[]>>;
+  /** How often each name has been called. */
+  readonly calls: Readonly<Record<string, number>>;
   readonly requests: readonly RequestView[];
   /** By direction, as the next two. */
   readonly inFlight: Readonly<Record<string, number>>;
@@ -51,6 +56,7 @@ export function endpointViews(endpoints: readonly UpstreamEndpoint[], nowMs: num
     source: of.endpoint.source,
     weight: of.endpoint.weight,
     zone: of.endpoint.zone,
+    ...(of.endpoint.identity === undefined ? {} : { identity: identityText(of.endpoint.identity) }),
     breaker: of.breakerState,
     ...(of.breakerState === "open"
       ? { opensForMs: Math.max(0, Math.round(of.breaker.openUntilMs - nowMs)) }
@@ -86,7 +92,7 @@ export function mergedEndpoints(reports: readonly PlaneReport[]): Record<string,
         mergedView(view, [
           view,
           ...others.flatMap(
-            ({ endpoints }) => endpoints[key]?.filter(({ address }) => address === view.address) ?? [],
+            ({ endpoints }) => own(endpoints, key)?.filter(({ address }) => address === view.address) ?? [],
           ),
         ]),
       ),
@@ -115,13 +121,16 @@ const BADNESS: Readonly<Record<BreakerState, number>> = { closed: 0, halfOpen: 1
  * as the plane sees them that has the most trouble with them.
  */
 export function mergedCounts(reports: readonly PlaneReport[]): UpstreamCounts[] {
-  const [first, ...others] = reports;
-  return (first?.upstreams ?? []).map((counts, i) =>
-    others.reduce((merged, { upstreams }) => added(merged, upstreams[i]!), counts),
-  );
+  const byName = new Map<string, UpstreamCounts>();
+  for (const counts of reports.flatMap(({ upstreams }) => upstreams)) {
+    const other = byName.get(counts.upstream);
+    byName.set(counts.upstream, other === undefined ? counts : addedCounts(other, counts));
+  }
+  return [...byName.values()];
 }
 
-function added(a: UpstreamCounts, b: UpstreamCounts): UpstreamCounts {
+/** Two counts of the same upstream as one. */
+export function addedCounts(a: UpstreamCounts, b: UpstreamCounts): UpstreamCounts {
   const trouble = ({ breakers }: UpstreamCounts) => breakers.open + breakers.halfOpen;
   const troubled = trouble(b) > trouble(a) ? b : a;
   return {
@@ -139,6 +148,17 @@ function added(a: UpstreamCounts, b: UpstreamCounts): UpstreamCounts {
       idle: a.connections.idle + b.connections.idle,
     },
     pending: a.pending + b.pending,
+  };
+}
+
+/** Of counts what has happened, without what is. */
+export function pastCounts(counts: UpstreamCounts): UpstreamCounts {
+  return {
+    ...counts,
+    breakers: { closed: 0, open: 0, halfOpen: 0 },
+    endpoints: { available: 0, refused: 0 },
+    connections: { connecting: 0, busy: 0, idle: 0 },
+    pending: 0,
   };
 }
 

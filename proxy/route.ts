@@ -7,12 +7,15 @@
  */
 import type { Exchange, Random } from "../core/index.ts";
 import { headerValue } from "../core/index.ts";
+import { type Condition, holds } from "./route-condition.ts";
 
 export interface RouteMatch {
   readonly host?: string | undefined;
   /** A prefix that ends at a `/` boundary: /v2 matches /v2 and /v2/x, not /v20. */
   readonly pathPrefix?: string | undefined;
   readonly path?: string | undefined;
+  /** Any other test of path, fields or query, such as those of Consul's router. */
+  readonly conditions?: readonly Condition[] | undefined;
   readonly methods?: readonly string[] | undefined;
   /** Names in lower case; values are compared exactly. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
@@ -25,7 +28,7 @@ export interface RouteOptions {
 }
 
 /** The destination of a request: the upstream's name, and the route's if one matched. */
-export interface Destination {
+export interface RouteChoice {
   readonly upstream: string;
   readonly route: string;
 }
@@ -49,15 +52,23 @@ export class RouteTable {
     }
   }
 
-  choose(exchange: Exchange, random: Random): Destination {
+  /** Where a request goes: where its listener leads, where a route does, or to what its host names. */
+  choose(exchange: Exchange, random: Random): RouteChoice {
     if (exchange.boundUpstream !== undefined) return { upstream: exchange.boundUpstream, route: "" };
-    const host = hostOf(exchange.authority);
-    if (this.#empty) return { upstream: host, route: "" };
+    const matched = this.#empty ? undefined : this.match(exchange, random);
+    return matched ?? { upstream: hostOf(exchange.authority), route: "" };
+  }
+
+  /** Where a route leads; undefined when none matches. */
+  match(exchange: Exchange, random: Random): RouteChoice | undefined {
     const path = pathOf(exchange.target);
-    const forHost = this.#byHost.get(host)?.first(path, exchange, undefined);
-    const { options } = this.#anyHost.first(path, exchange, forHost) ?? NO_ROUTE;
-    if (options === undefined) return { upstream: host, route: "" };
-    return { upstream: weightedUpstream(options.to, random), route: options.name };
+    const forHost =
+      this.#byHost.size === 0
+        ? undefined
+        : this.#byHost.get(hostOf(exchange.authority))?.first(path, exchange, undefined);
+    const found = this.#anyHost.first(path, exchange, forHost);
+    if (found === undefined) return undefined;
+    return { upstream: weightedUpstream(found.options.to, random), route: found.options.name };
   }
 }
 
@@ -66,11 +77,13 @@ class IndexedRoute {
   readonly order: number;
   readonly options: RouteOptions;
   readonly #headers: readonly (readonly [string, string])[];
+  readonly #conditions: readonly Condition[];
 
   constructor(order: number, options: RouteOptions) {
     this.order = order;
     this.options = options;
     this.#headers = Object.entries(options.match.headers ?? {});
+    this.#conditions = options.match.conditions ?? [];
   }
 
   matches(exchange: Exchange): boolean {
@@ -78,11 +91,10 @@ class IndexedRoute {
     if (methods !== undefined && !methods.includes(exchange.method)) return false;
     for (const [name, value] of this.#headers)
       if (headerValue(exchange.headers, name) !== value) return false;
+    for (const condition of this.#conditions) if (!holds(condition, exchange)) return false;
     return true;
   }
 }
-
-const NO_ROUTE: { readonly options: undefined } = { options: undefined };
 
 /**
  * Routes by their paths. A request's path is looked up as a whole and up to each of its boundaries, so the effort goes

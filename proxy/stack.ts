@@ -1,22 +1,25 @@
 /**
  * The order in which a request meets the proxy. Read this file first.
  *
- * A request passes the list of its listener, is led by `route` to the list of its upstream, is led by `balance`
- * to the list of one endpoint, and is forwarded. Its response comes back the same way.
+ * A request passes the list of its listener, is led by `route` to what its name leads to, which is the list of an upstream or
+ * further routes to one, is led by `balance` to the list of one endpoint, and is forwarded. Its response comes back the
+ * same way.
  */
 import {
   type Clock,
-  type Exchange,
   type Handler,
   type Layer,
   type Log,
+  ProxyError,
   type Random,
   stack,
 } from "../core/index.ts";
 import { breakerLayer, concurrencyLimit, deadline, retry } from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
+import type { LanePlan } from "./plan.ts";
 import { rescue } from "./rescue.layer.ts";
-import { route } from "./route.layer.ts";
+import { rewrite } from "./rewrite.layer.ts";
+import { route, routeWithin } from "./route.layer.ts";
 import type { RouteOptions } from "./route.ts";
 import { balance, forward, load, type Upstream, type UpstreamEndpoint } from "./upstream/index.ts";
 import { wellFormed } from "./well-formed.layer.ts";
@@ -31,27 +34,44 @@ export interface StackParts {
   readonly writeAccess: AccessLogWriter | undefined;
 }
 
+/** What a route may ask for on its way to an upstream. */
+export type Lane = Omit<LanePlan, "upstream">;
+
 /** From the app to its peers. */
 export function outbound(
   parts: StackParts,
   routes: readonly RouteOptions[],
-  upstreams: ReadonlyMap<string, Handler>,
+  names: ReadonlyMap<string, Handler>,
 ): Handler {
-  return stack(listenerLayers(parts), route(routes, upstreams, parts.random));
+  return stack(listenerLayers(parts), route(routes, names, parts.random));
 }
 
-/** From the peers to the app: one upstream, the app, and nothing to route. */
-export function inbound(parts: StackParts, app: Upstream): Handler {
-  const toApp = upstream(parts, app);
-  return stack(listenerLayers(parts), (exchange: Exchange) => {
-    exchange.upstream = app.name;
-    return toApp(exchange);
+/** From the peers to the app: one destination, the app, and nothing to route. */
+export function inbound(parts: StackParts, destinations: ReadonlyMap<string, Handler>, app: string): Handler {
+  return stack(listenerLayers(parts), (exchange) => {
+    const toApp = destinations.get(app);
+    return toApp === undefined
+      ? Promise.reject(new ProxyError("no_route", "there is no app behind this port"))
+      : toApp(exchange);
   });
 }
 
-/** The way to one upstream; built when its configuration changes. */
-export function upstream(parts: StackParts, to: Upstream): Handler {
-  return stack(upstreamLayers(parts, to), balance(to));
+/** Behind a name that leads to more than one upstream: by its own routes to one of its lanes. */
+export function within(
+  parts: StackParts,
+  routes: readonly RouteOptions[],
+  lanes: ReadonlyMap<string, Handler>,
+): Handler {
+  return routeWithin(routes, lanes, parts.random);
+}
+
+/** The way to one upstream; built when its configuration changes, or a route that leads there. */
+export function upstream(parts: StackParts, to: Upstream, lane: Lane = {}): Handler {
+  const way = stack(upstreamLayers(parts, to, lane), balance(to));
+  return (exchange) => {
+    exchange.upstream = to.name;
+    return way(exchange);
+  };
 }
 
 /**
@@ -80,10 +100,13 @@ function listenerLayers(parts: StackParts): Layer[] {
   ];
 }
 
-function upstreamLayers(parts: StackParts, to: Upstream): Layer[] {
+function upstreamLayers(parts: StackParts, to: Upstream, lane: Lane): Layer[] {
+  const { timeouts, retries } = to.options;
   return [
+    // Outermost, so that what is sent again is what was sent before. Only where a route asks for it.
+    ...(lane.rewrite === undefined ? [] : [rewrite(lane.rewrite)]),
     // Outside the limit, so that waiting for a turn uses up the request's time.
-    deadline(parts.clock, to.options.timeouts),
+    deadline(parts.clock, { requestMs: lane.requestMs ?? timeouts.requestMs }),
     // Outside retry: a request has one permit however often it is sent, and a full upstream refuses before it works.
     concurrencyLimit(parts.clock, to.limit),
     // Outside balance: every attempt may choose another endpoint.
@@ -94,7 +117,7 @@ function upstreamLayers(parts: StackParts, to: Upstream): Layer[] {
         budget: to.budget,
         onRefused: (_, reason) => to.countRetryRefused(reason),
       },
-      to.options.retries,
+      lane.retries ?? retries,
     ),
   ];
 }
@@ -115,7 +138,7 @@ export function describeStack(parts: StackParts, sample: Upstream): Record<strin
   return {
     outbound: [...listener, "route"],
     inbound: [...listener, "app"],
-    upstream: [...names(upstreamLayers(parts, sample)), "balance"],
+    upstream: [...names(upstreamLayers(parts, sample, {})), "balance"],
     endpoint: [...names(endpointLayers(parts, sample, sample.endpoints[0]!)), "forward"],
   };
 }

@@ -7,6 +7,9 @@ import { type TickSource, TimerWheel } from "./timer-wheel.ts";
 
 export const systemRandom: Random = { next: Math.random };
 
+/** Milliseconds since 1970, for ages that must mean something after a restart; never for measuring. */
+export const wallClock: () => number = Date.now;
+
 /**
  * A fresh request id. Its beginning tells processes apart and is no secret, so V8's dice are enough, which are seeded by the
  * system; node:crypto alone weighs 3 MB.

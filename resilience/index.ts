@@ -5,6 +5,12 @@ export { concurrencyLimit } from "./concurrency-limit.layer.ts";
 export { ConcurrencyLimit, type ConcurrencyOptions } from "./concurrency-limit.ts";
 export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
 export { retry } from "./retry.layer.ts";
-export { mayBeRepeated, RETRY_REFUSALS, type RetryOptions, type RetryRefusal } from "./retry.ts";
+export {
+  mayBeRepeated,
+  RETRY_REFUSALS,
+  type RetryCondition,
+  type RetryOptions,
+  type RetryRefusal,
+} from "./retry.ts";
 export { DEFAULT_RETRY_BUDGET, RetryBudget } from "./retry-budget.ts";
 export { waitFor } from "./wait.ts";

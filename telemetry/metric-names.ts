@@ -79,6 +79,21 @@ export const METRICS = {
     labels: ["upstream"],
     help: "Requests waiting for a permit or a connection",
   },
+  heddle_discovery_watches: {
+    type: "gauge",
+    labels: [],
+    help: "Questions to the registry that are open; each holds a connection",
+  },
+  heddle_discovery_questions_total: {
+    type: "counter",
+    labels: ["outcome"],
+    help: "Questions to the registry: answered or failed",
+  },
+  heddle_discovery_sources: {
+    type: "gauge",
+    labels: ["state"],
+    help: "Sources of endpoints by state: unfollowed, starting, current, doubting, silent, copy, expired",
+  },
   heddle_log_lines_dropped_total: {
     type: "counter",
     labels: [],

@@ -23,6 +23,17 @@ export interface UpstreamCounts {
   readonly pending: number;
 }
 
+/** What discovery has counted. */
+export interface DiscoveryCounts {
+  /** Questions to the registry that are open. */
+  readonly watches: number;
+  /** Questions since the start, by what came of them. */
+  readonly answered: number;
+  readonly failed: number;
+  /** Sources by their state. */
+  readonly sources: Readonly<Record<string, number>>;
+}
+
 /** What has been counted at one moment. */
 export interface Counts {
   /** Of each worker. */
@@ -32,6 +43,7 @@ export interface Counts {
   readonly inFlight: Readonly<Record<string, number>>;
   readonly connections: Readonly<Record<string, number>>;
   readonly connectionsRefused: Readonly<Record<string, number>>;
+  readonly discovery: DiscoveryCounts;
   readonly droppedLogLines: number;
 }
 
@@ -41,6 +53,7 @@ const NOTHING_COUNTED: Counts = {
   inFlight: {},
   connections: {},
   connectionsRefused: {},
+  discovery: { watches: 0, answered: 0, failed: 0, sources: {} },
   droppedLogLines: 0,
 };
 
@@ -83,6 +96,15 @@ export class Metrics {
     this.#define("heddle_pool_opened_total", (set) => each(set, (c) => [[{}, c.connectionsOpened]]));
     this.#define("heddle_pool_resent_total", (set) => each(set, (c) => [[{}, c.resent]]));
     this.#define("heddle_pending_requests", (set) => each(set, (c) => [[{}, c.pending]]));
+    this.#define("heddle_discovery_watches", (set) => set({}, this.#counts.discovery.watches));
+    this.#define("heddle_discovery_questions_total", (set) => {
+      const { answered, failed } = this.#counts.discovery;
+      set({ outcome: "answered" }, answered);
+      set({ outcome: "failed" }, failed);
+    });
+    this.#define("heddle_discovery_sources", (set) => {
+      for (const [state, count] of Object.entries(this.#counts.discovery.sources)) set({ state }, count);
+    });
     this.#define("heddle_log_lines_dropped_total", (set) => set({}, this.#counts.droppedLogLines));
     this.#define("process_cpu_seconds_total", (set) => {
       const { user, system } = process.cpuUsage();

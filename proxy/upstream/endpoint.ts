@@ -70,9 +70,14 @@ export class UpstreamEndpoint implements Candidate {
     return this.#breaker?.admits ?? true;
   }
 
+  /** Its connections are closed when they are unused. */
+  closeUnused(): void {
+    this.#pool?.close();
+  }
+
   /** It is no longer wanted: what is under way finishes. */
   retire(): void {
     this.#breaker?.stop();
-    this.#pool?.close();
+    this.closeUnused();
   }
 }

@@ -179,7 +179,17 @@ export class Upstream {
     };
   }
 
-  /** Closes unused connections and timers; requests under way finish. */
+  /** No more requests come. Unused connections are closed; who is under way finishes, and is tried again where it may be. */
+  retire(): void {
+    for (const endpoint of this.#endpoints) endpoint.closeUnused();
+  }
+
+  /** Nobody is under way. */
+  get atRest(): boolean {
+    return this.limit.held === 0 && this.limit.waiting === 0;
+  }
+
+  /** Closes unused connections and timers; attempts under way finish. */
   stop(): void {
     this.update([]);
     this.#rotation.stop();

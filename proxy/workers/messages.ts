@@ -1,20 +1,36 @@
 /**
  * What the sidecar's thread and a worker say to each other. Plain values only: each is copied.
  */
-import type { Config } from "../../config/index.ts";
 import type { Endpoint } from "../../core/index.ts";
 import type { LogLevel } from "../../telemetry/index.ts";
 import type { PlaneAddresses } from "../data-plane.ts";
+import type { ListenAddress } from "../downstream/index.ts";
+import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
 
 /** What a worker is given when it is made. */
 export interface WorkerSettings {
-  readonly config: Config;
+  readonly accessLog: boolean;
   readonly logLevel: LogLevel;
 }
 
+type EndpointsByKey = Readonly<Record<string, readonly Endpoint[]>>;
+
 export type ToWorker =
-  | { readonly say: "start"; readonly at: PlaneAddresses | undefined }
+  | { readonly say: "start"; readonly plan: Plan; readonly at: PlaneAddresses }
+  | {
+      readonly say: "lead";
+      readonly name: string;
+      readonly leads: Leads | undefined;
+      readonly endpoints: EndpointsByKey;
+    }
+  | {
+      readonly say: "listen";
+      readonly question: number;
+      readonly name: string;
+      readonly plan: ListenerPlan | undefined;
+      readonly at: ListenAddress | undefined;
+    }
   | { readonly say: "update"; readonly key: string; readonly endpoints: readonly Endpoint[] }
   | { readonly say: "report"; readonly question: number }
   | { readonly say: "drain"; readonly graceMs: number }
@@ -25,6 +41,14 @@ export type ToWorker =
 export type FromWorker =
   | { readonly say: "started"; readonly at: PlaneAddresses }
   | { readonly say: "failed"; readonly message: string }
+  | { readonly say: "wanted"; readonly name: string }
+  | {
+      readonly say: "listening";
+      readonly question: number;
+      readonly at: ListenAddress | undefined;
+      /** Why the port could not be opened. */
+      readonly fault?: string;
+    }
   | { readonly say: "report"; readonly question: number; readonly report: PlaneReport }
   | { readonly say: "drained" }
   | {

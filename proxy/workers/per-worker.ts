@@ -1,45 +1,53 @@
 /**
- * The configuration of one of several workers: what bounds a number is divided, as each worker counts for itself.
+ * The plan of one of several workers: what bounds a number is divided, as each worker counts for itself.
  *
  * Shares are rounded up, so that a small bound does not become none; retries that a budget allows per second need no
  * rounding. Ratios and times hold for a part of the traffic as for the whole.
  */
-import type { Config } from "../../config/index.ts";
+import type { RetryOptions } from "../../resilience/index.ts";
+import type { LanePlan, Leads, ListenerPlan, UpstreamPlan } from "../plan.ts";
 
-type Bounded = Pick<Config["inbound"]["app"], "limits" | "retries">;
+export function leadsPerWorker(leads: Leads, workers: number): Leads {
+  if (leads === "pending") return leads;
+  return {
+    ...leads,
+    upstreams: mapped(leads.upstreams, (plan) => upstreamPerWorker(plan, workers)),
+    lanes: mapped(leads.lanes, (plan) => lanePerWorker(plan, workers)),
+  };
+}
 
-export function perWorker(config: Config): Config {
-  const { workers } = config;
-  if (workers === 1) return config;
+export function listenerPerWorker(plan: ListenerPlan, workers: number): ListenerPlan {
+  const maxConnections = Math.ceil(plan.options.maxConnections / workers);
+  return { ...plan, options: { ...plan.options, maxConnections } };
+}
+
+function upstreamPerWorker(plan: UpstreamPlan, workers: number): UpstreamPlan {
+  const { limits, retries } = plan.options;
   const share = (bound: number) => Math.ceil(bound / workers);
-  const upstream = <O extends Bounded>(of: O): O => {
-    const { limits, retries } = of;
-    return {
-      ...of,
+  return {
+    ...plan,
+    options: {
+      ...plan.options,
       limits: {
         connections: share(limits.connections),
         pending: share(limits.pending),
         requests: share(limits.requests),
       },
-      retries: {
-        ...retries,
-        budget: { ...retries.budget, minPerSecond: retries.budget.minPerSecond / workers },
-      },
-    };
-  };
-  const listener = <L extends { readonly maxConnections: number }>(of: L): L => ({
-    ...of,
-    maxConnections: share(of.maxConnections),
-  });
-  return {
-    ...config,
-    outbound: { ...config.outbound, listener: listener(config.outbound.listener) },
-    inbound: {
-      listener: listener(config.inbound.listener),
-      app: upstream(config.inbound.app),
+      retries: retriesPerWorker(retries, workers),
     },
-    upstreams: Object.fromEntries(
-      Object.entries(config.upstreams).map(([name, of]) => [name, { ...of, options: upstream(of.options) }]),
-    ),
   };
+}
+
+function lanePerWorker(plan: LanePlan, workers: number): LanePlan {
+  if (plan.retries === undefined) return plan;
+  return { ...plan, retries: retriesPerWorker(plan.retries, workers) };
+}
+
+function retriesPerWorker(retries: RetryOptions, workers: number): RetryOptions {
+  const { budget } = retries;
+  return { ...retries, budget: { ...budget, minPerSecond: budget.minPerSecond / workers } };
+}
+
+export function mapped<A, B>(of: Readonly<Record<string, A>>, change: (value: A) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(of).map(([key, value]) => [key, change(value)]));
 }

@@ -7,10 +7,11 @@
  */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import type { Config } from "../../config/index.ts";
 import type { Endpoint } from "../../core/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
-import type { Plane, PlaneAddresses } from "../data-plane.ts";
+import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
+import type { ListenAddress } from "../downstream/index.ts";
+import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
 import { systemClock } from "../system.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
@@ -26,18 +27,18 @@ export class WorkerPlane implements Plane {
   readonly #started = Promise.withResolvers<PlaneAddresses>();
   readonly #drained = Promise.withResolvers<void>();
   readonly #questions = new Map<number, PromiseWithResolvers<PlaneReport>>();
+  readonly #listening = new Map<number, PromiseWithResolvers<ListenAddress | undefined>>();
+  readonly #onWanted: (name: string) => void;
   #asked = 0;
   #over = false;
   #lastReport: PlaneReport | undefined;
   #ending = false;
 
-  /**
-   * @param config of this worker alone, see `perWorker`
-   * @param onLost told once when the thread has ended without being asked to
-   */
-  constructor(config: Config, log: ProcessLog, onLost: (plane: WorkerPlane) => void) {
+  /** @param onLost told once when the thread has ended without being asked to */
+  constructor(settings: PlaneSettings, log: ProcessLog, onLost: (plane: WorkerPlane) => void) {
     this.#log = log;
-    const workerData: WorkerSettings = { config, logLevel: log.level };
+    this.#onWanted = settings.onWanted;
+    const workerData: WorkerSettings = { accessLog: settings.accessLog, logLevel: log.level };
     this.#worker = new Worker(WORKER, { workerData });
     this.#exited = once(this.#worker, "exit").catch(() => {});
     // Nobody awaits these if the thread ends early.
@@ -51,14 +52,37 @@ export class WorkerPlane implements Plane {
       this.#started.reject(reason);
       this.#drained.resolve();
       for (const { reject } of this.#questions.values()) reject(reason);
+      for (const { reject } of this.#listening.values()) reject(reason);
       this.#questions.clear();
+      this.#listening.clear();
       if (!this.#ending) onLost(this);
     });
   }
 
-  start(at?: PlaneAddresses): Promise<PlaneAddresses> {
-    this.#say({ say: "start", at });
+  start(plan: Plan, at: PlaneAddresses = {}): Promise<PlaneAddresses> {
+    this.#say({ say: "start", plan, at });
     return this.#started.promise;
+  }
+
+  lead(
+    name: string,
+    leads: Leads | undefined,
+    endpoints: Readonly<Record<string, readonly Endpoint[]>>,
+  ): void {
+    this.#say({ say: "lead", name, leads, endpoints });
+  }
+
+  listen(
+    name: string,
+    plan: ListenerPlan | undefined,
+    at?: ListenAddress,
+  ): Promise<ListenAddress | undefined> {
+    if (this.#over) return Promise.reject(new Error("the worker has ended"));
+    const question = ++this.#asked;
+    const answer = Promise.withResolvers<ListenAddress | undefined>();
+    this.#listening.set(question, answer);
+    this.#say({ say: "listen", question, name, plan, at });
+    return answer.promise;
   }
 
   update(key: string, endpoints: readonly Endpoint[]): void {
@@ -120,6 +144,16 @@ export class WorkerPlane implements Plane {
       case "failed":
         this.#started.reject(new Error(message.message));
         break;
+      case "wanted":
+        this.#onWanted(message.name);
+        break;
+      case "listening": {
+        const answer = this.#listening.get(message.question);
+        this.#listening.delete(message.question);
+        if (message.fault === undefined) answer?.resolve(message.at);
+        else answer?.reject(new Error(message.fault));
+        break;
+      }
       case "report":
         this.#lastReport = message.report;
         this.#questions.get(message.question)?.resolve(message.report);

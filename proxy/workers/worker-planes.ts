@@ -3,23 +3,26 @@
  */
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
-import type { Config } from "../../config/index.ts";
 import type { Endpoint } from "../../core/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
-import type { Plane, PlaneAddresses } from "../data-plane.ts";
+import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
-import { type PlaneReport, summed } from "../report.ts";
+import { own } from "../own.ts";
+import type { Leads, ListenerPlan, Plan } from "../plan.ts";
+import { type PlaneReport, pastCounts, summed } from "../report.ts";
 import { systemClock } from "../system.ts";
-import { perWorker } from "./per-worker.ts";
+import { leadsPerWorker, listenerPerWorker, mapped } from "./per-worker.ts";
 import { WorkerPlane } from "./worker-plane.ts";
 
 /** The data planes of a sidecar, however many there are. */
-export interface Planes extends Omit<Plane, "report" | "start"> {
+export interface Planes extends Omit<Plane, "report" | "start" | "listen"> {
   /**
    * Opens the ports.
    * @throws Error when a port cannot be opened; what was opened before is closed again
    */
-  start(): Promise<PlaneAddresses>;
+  start(plan: Plan): Promise<PlaneAddresses>;
+  /** @throws Error when the port cannot be opened */
+  listen(name: string, plan: ListenerPlan | undefined): Promise<ListenAddress | undefined>;
   reports(): Promise<readonly PlaneReport[]>;
 }
 
@@ -30,45 +33,108 @@ const HOUR_MS = 3_600_000;
 const QUIET_MS = 500;
 
 export class WorkerPlanes implements Planes {
-  readonly #config: Config;
+  readonly #workers: number;
+  readonly #settings: PlaneSettings;
   readonly #log: ProcessLog;
-  readonly #endpoints = new Map<string, readonly Endpoint[]>();
   readonly #planes = new Set<WorkerPlane>();
   readonly #onNoneLeft: () => void;
+  /** What one that takes the place of another is told. */
+  readonly #told: {
+    routes: Plan["routes"];
+    readonly destinations: Record<string, Leads>;
+    readonly listeners: Record<string, ListenerPlan>;
+    readonly endpoints: Record<string, readonly Endpoint[]>;
+  } = { routes: [], destinations: {}, listeners: {}, endpoints: {} };
   /** What lost workers had counted. */
   readonly #gone: PlaneReport[] = [];
   /** When workers were lost, within the last hour. */
   #lostAtMs: number[] = [];
-  #at: PlaneAddresses | undefined;
+  #at: Record<string, ListenAddress> | undefined;
   #ending = false;
 
   /** @param onNoneLeft told when no worker is left, and none takes their place */
-  constructor(config: Config, log: ProcessLog, onNoneLeft: () => void) {
-    this.#config = perWorker(config);
+  constructor(workers: number, settings: PlaneSettings, log: ProcessLog, onNoneLeft: () => void) {
+    this.#workers = workers;
+    this.#settings = settings;
     this.#log = log;
     this.#onNoneLeft = onNoneLeft;
-    for (let i = 0; i < config.workers; i++) this.#add();
+    for (let i = 0; i < workers; i++) this.#add();
   }
 
-  async start(): Promise<PlaneAddresses> {
-    const at = await reserve(this.#config);
+  async start(plan: Plan): Promise<PlaneAddresses> {
+    const told = this.#told;
+    told.routes = plan.routes;
+    for (const [name, leads] of Object.entries(plan.destinations))
+      if (!Object.hasOwn(told.destinations, name))
+        told.destinations[name] = leadsPerWorker(leads, this.#workers);
+    Object.assign(
+      told.listeners,
+      mapped(plan.listeners, (of) => listenerPerWorker(of, this.#workers)),
+    );
+    const at = await reserve(mapped(plan.listeners, ({ options }) => options.listen));
     const planes = [...this.#planes];
-    await Promise.all(planes.map((plane) => plane.start(at)));
-    if (this.#planes.size < this.#config.workers) throw new Error("a worker was lost as it started");
+    await Promise.all(planes.map((plane) => plane.start(told, at)));
+    if (this.#planes.size < this.#workers) throw new Error("a worker was lost as it started");
     this.#at = at;
     return at;
   }
 
+  lead(
+    name: string,
+    leads: Leads | undefined,
+    endpoints: Readonly<Record<string, readonly Endpoint[]>>,
+  ): void {
+    const told = this.#told;
+    const before = own(told.destinations, name);
+    const mine = leads === undefined ? undefined : leadsPerWorker(leads, this.#workers);
+    if (mine === undefined) delete told.destinations[name];
+    else told.destinations[name] = mine;
+    for (const key of keysOf(before)) if (!keysOf(mine).includes(key)) delete told.endpoints[key];
+    Object.assign(told.endpoints, endpoints);
+    for (const plane of this.#planes) plane.lead(name, mine, endpoints);
+  }
+
+  async listen(name: string, plan: ListenerPlan | undefined): Promise<ListenAddress | undefined> {
+    // The old port first: the new one may be the same.
+    if (this.#told.listeners[name] !== undefined) await this.#close(name);
+    if (plan === undefined) return undefined;
+    const mine = listenerPerWorker(plan, this.#workers);
+    const { [name]: at } = await reserve({ [name]: plan.options.listen });
+    // Noted first, so that whoever takes the place of a worker that is lost meanwhile opens it, too.
+    this.#told.listeners[name] = mine;
+    if (this.#at !== undefined) this.#at[name] = at!;
+    const planes = [...this.#planes];
+    const opened = await Promise.allSettled(planes.map((plane) => plane.listen(name, mine, at)));
+    // That a worker is lost is no fault of the port.
+    const fault = opened.find((of, i) => of.status === "rejected" && this.#planes.has(planes[i]!));
+    if (fault?.status !== "rejected") return at;
+    await this.#close(name);
+    throw fault.reason;
+  }
+
+  async #close(name: string): Promise<void> {
+    delete this.#told.listeners[name];
+    delete this.#at?.[name];
+    // With a worker that is lost its part of the port is closed as well.
+    await Promise.allSettled([...this.#planes].map((plane) => plane.listen(name, undefined)));
+  }
+
   update(key: string, endpoints: readonly Endpoint[]): void {
-    this.#endpoints.set(key, endpoints);
+    this.#told.endpoints[key] = endpoints;
     for (const plane of this.#planes) plane.update(key, endpoints);
   }
 
   async reports(): Promise<readonly PlaneReport[]> {
-    const reports = await Promise.allSettled([...this.#planes].map((plane) => plane.report()));
-    // One that has just been lost has nothing to report; the others have.
+    const planes = [...this.#planes];
+    const reports = await Promise.allSettled(planes.map((plane) => plane.report()));
     return [
       ...reports.flatMap((report) => (report.status === "fulfilled" ? [report.value] : [])),
+      // One that does not answer in time has counted what it has counted; one that is lost is among the gone.
+      ...planes.flatMap(({ lastReport }, i) =>
+        reports[i]!.status === "rejected" && lastReport !== undefined && this.#planes.has(planes[i]!)
+          ? [onlyCounted(lastReport)]
+          : [],
+      ),
       ...this.#gone,
     ];
   }
@@ -96,7 +162,7 @@ export class WorkerPlanes implements Planes {
   }
 
   #add(): WorkerPlane {
-    const plane = new WorkerPlane(this.#config, this.#log, () => this.#replace(plane));
+    const plane = new WorkerPlane(this.#settings, this.#log, () => this.#replace(plane));
     this.#planes.add(plane);
     return plane;
   }
@@ -115,9 +181,15 @@ export class WorkerPlanes implements Planes {
     }
     this.#log.log.error(facts, "a worker is lost, with the requests it had; another one takes its place");
     const plane = this.#add();
-    // Heard in this order: it knows the endpoints before its first caller.
-    for (const [key, endpoints] of this.#endpoints) plane.update(key, endpoints);
-    plane.start(this.#at).catch((err: Error) => {
+    // The names at first, with what is known of their endpoints: it knows them before its first caller.
+    const { destinations, endpoints } = this.#told;
+    for (const [name, leads] of Object.entries(destinations)) {
+      const own = keysOf(leads).flatMap((key) =>
+        Object.hasOwn(endpoints, key) ? [[key, endpoints[key]]] : [],
+      );
+      plane.lead(name, leads, Object.fromEntries(own));
+    }
+    plane.start({ ...this.#told, destinations: {} }, this.#at).catch((err: Error) => {
       this.#log.log.error({ err }, "the worker could not be replaced");
       this.#planes.delete(plane);
       void plane.destroy();
@@ -131,24 +203,26 @@ function onlyCounted(report: PlaneReport): PlaneReport {
   return {
     ...report,
     endpoints: {},
+    calls: {},
     requests: [],
     inFlight: {},
     connections: {},
-    upstreams: report.upstreams.map((counts) => ({
-      ...counts,
-      breakers: { closed: 0, open: 0, halfOpen: 0 },
-      endpoints: { available: 0, refused: 0 },
-      connections: { connecting: 0, busy: 0, idle: 0 },
-      pending: 0,
-    })),
+    upstreams: report.upstreams.map(pastCounts),
   };
+}
+
+/** The keys of the upstreams of a destination. */
+function keysOf(leads: Leads | undefined): readonly string[] {
+  return leads === undefined || leads === "pending" ? [] : Object.keys(leads.upstreams);
 }
 
 /**
  * The ports that all workers will share. Each is opened once alone, which fails where anybody else listens: with
  * SO_REUSEPORT only, two sidecars that were given the same port by mistake would quietly take turns.
  */
-async function reserve(config: Config): Promise<PlaneAddresses> {
+async function reserve(
+  wanted: Readonly<Record<string, ListenAddress>>,
+): Promise<Record<string, ListenAddress>> {
   const held: Server[] = [];
   const hold = async ({ host, port }: ListenAddress): Promise<ListenAddress> => {
     const server = createServer();
@@ -158,12 +232,9 @@ async function reserve(config: Config): Promise<PlaneAddresses> {
     return { host, port: (server.address() as { port: number }).port };
   };
   try {
-    const outbound = await hold(config.outbound.listener.listen);
-    const localPorts: Record<string, ListenAddress> = {};
-    for (const [name, { localPort }] of Object.entries(config.upstreams))
-      if (localPort !== undefined) localPorts[name] = await hold({ host: outbound.host, port: localPort });
-    const inbound = config.service === undefined ? undefined : await hold(config.inbound.listener.listen);
-    return { outbound, inbound, localPorts };
+    const at: Record<string, ListenAddress> = {};
+    for (const [name, listen] of Object.entries(wanted)) at[name] = await hold(listen);
+    return at;
   } finally {
     await Promise.all(held.map((server) => new Promise((closed) => server.close(closed))));
   }

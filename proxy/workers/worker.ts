@@ -7,14 +7,16 @@ import { DataPlane } from "../data-plane.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 
 const port = parentPort!;
-const { config, logLevel } = workerData as WorkerSettings;
+const { accessLog, logLevel } = workerData as WorkerSettings;
 const say = (message: FromWorker) => port.postMessage(message);
 
 const log: ProcessLog = relayedLog(logLevel, {
   record: (level, facts, message) => say({ say: "log", level, facts, message }),
   access: (lines) => say({ say: "access", lines }),
 });
-const plane = new DataPlane(config, log);
+const plane = new DataPlane({ accessLog, onWanted: (name) => say({ say: "wanted", name }) }, log);
+/** A listener that is closed while the first ones are being opened must not be opened after that. */
+let started: Promise<void> = Promise.resolve();
 const deregistered = Promise.withResolvers<void>();
 
 // As in the sidecar's own thread: a fault that no layer caught must be seen, and must not take the traffic with it.
@@ -24,11 +26,24 @@ process.on("unhandledRejection", (err) => log.log.error({ err }, "a rejection th
 port.on("message", (message: ToWorker) => {
   switch (message.say) {
     case "start":
-      plane.start(message.at).then(
+      started = plane.start(message.plan, message.at).then(
         (at) => say({ say: "started", at }),
         (thrown: Error) => say({ say: "failed", message: thrown.message }),
       );
       break;
+    case "lead":
+      plane.lead(message.name, message.leads, message.endpoints);
+      break;
+    case "listen": {
+      const { question } = message;
+      started
+        .then(() => plane.listen(message.name, message.plan, message.at))
+        .then(
+          (at) => say({ say: "listening", question, at }),
+          (thrown: Error) => say({ say: "listening", question, at: undefined, fault: thrown.message }),
+        );
+      break;
+    }
     case "update":
       plane.update(message.key, message.endpoints);
       break;

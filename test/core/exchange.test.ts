@@ -86,6 +86,7 @@ test("waited times add up by what was waited for, the wait that settling ends in
     backoff: 25,
     transfer: 40,
     layer: 0,
+    discovery: 0,
   });
   t.equal(exchange.settledAtMs, 200);
 });

@@ -139,7 +139,7 @@ test("an open tunnel is seen as a request in flight, as a connection and as load
   t.match(JSON.parse(await admin("/requests")), [
     { state: "suspended", on: "transfer", request: "GET orders/live", endpoint: endpoint.address },
   ]);
-  t.match(JSON.parse(await admin("/endpoints")), { orders: [{ inFlight: 1 }] });
+  t.match(JSON.parse(await admin("/endpoints")), { orders: { endpoints: [{ inFlight: 1 }] } });
   client.send("12345");
   await message(client);
   client.close(1000);

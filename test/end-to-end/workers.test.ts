@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
 import { test } from "tap";
 import { parseConfig } from "../../config/index.ts";
-import { perWorker } from "../../proxy/workers/per-worker.ts";
+import { plainDestination } from "../../proxy/plan.ts";
+import { leadsPerWorker, listenerPerWorker } from "../../proxy/workers/per-worker.ts";
 import { call, say, startApp } from "../support/apps.ts";
 import { startInProcess } from "../support/in-process.ts";
 import { startSidecar } from "../support/sidecar.ts";
@@ -40,7 +41,9 @@ test("workers share the ports, and are one sidecar to whoever looks at it", asyn
   t.equal(await metric("heddle_requests_total", { status: "200" }), 60, "counts are added up");
   t.equal(await metric("heddle_request_duration_seconds_count"), 60);
   t.equal(await metric("heddle_endpoints", { state: "available" }), 1, "an endpoint is one endpoint");
-  t.match(JSON.parse(await admin("/endpoints")), { orders: [{ address: app.address, breaker: "closed" }] });
+  t.match(JSON.parse(await admin("/endpoints")), {
+    orders: { endpoints: [{ address: app.address, breaker: "closed" }] },
+  });
   await logged(() => access.length >= 60);
   // Each worker's ids begin with bytes of its own.
   const served = new Set(access.map(({ requestId }) => String(requestId).slice(0, 30)));
@@ -49,7 +52,7 @@ test("workers share the ports, and are one sidecar to whoever looks at it", asyn
   const waiting = Array.from({ length: 6 }, () => call(port, "orders", { path: "/held" }));
   while (held.length < 6) await new Promise(setImmediate);
   t.equal(JSON.parse(await admin("/requests")).length, 6, "requests in flight are those of all workers");
-  t.match(JSON.parse(await admin("/endpoints")), { orders: [{ inFlight: 6 }] });
+  t.match(JSON.parse(await admin("/endpoints")), { orders: { endpoints: [{ inFlight: 6 }] } });
   for (const answer of held) answer();
   t.ok((await Promise.all(waiting)).every(({ status }) => status === 200));
 });
@@ -73,7 +76,7 @@ test("a worker that is lost is replaced, knows the endpoints, and takes no port 
     statuses.every((status) => status === 200),
     "every worker answers",
   );
-  t.match(JSON.parse(await admin("/endpoints")), { orders: [{ address: app.address }] });
+  t.match(JSON.parse(await admin("/endpoints")), { orders: { endpoints: [{ address: app.address }] } });
 });
 
 test("what a lost worker had counted stays counted", async (t) => {
@@ -93,7 +96,7 @@ test("what a lost worker had counted stays counted", async (t) => {
 
 for (const workers of [1, 2])
   test(`a signal while it waits for the registry ends it well, with workers: ${workers}`, async (t) => {
-    const text = `workers: ${workers}\ndiscovery: { consul: { address: "http://127.0.0.1:1", register: none } }\nupstreams: { orders: {} }\noutbound: { listen: "127.0.0.1:0" }\nadmin: { listen: "127.0.0.1:0" }\ntelemetry: { logLevel: debug }\nshutdown: { grace: 1s }`;
+    const text = `workers: ${workers}\ndiscovery: { consul: { address: "http://127.0.0.1:1", register: none } }\nupstreams: { orders: { follow: always } }\noutbound: { listen: "127.0.0.1:0" }\nadmin: { listen: "127.0.0.1:0" }\ntelemetry: { logLevel: debug }\nshutdown: { grace: 1s }`;
     const folder = t.testdir({ "heddle.yaml": text });
     const child = spawn(process.execPath, ["bin/heddle.js", "run", "--config", `${folder}/heddle.yaml`], {
       cwd: ROOT,
@@ -154,18 +157,20 @@ test("a sidecar with workers drains like any other: no request under way is lost
 });
 
 test("what bounds a number is divided among the workers, rounded up; shares and times are not", (t) => {
-  const whole = parseConfig(
-    `workers: 4\nupstreams: { orders: { endpoints: [127.0.0.1:1], limits: { connections: 10, pending: 0, requests: 3 } } }`,
+  const { options } = parseConfig(
+    "upstreams: { orders: { endpoints: [127.0.0.1:1], limits: { connections: 10, pending: 0, requests: 3 } } }",
     "test.yaml",
     {},
-  );
-  const part = perWorker(whole);
-  t.match(part.upstreams["orders"]!.options.limits, { connections: 3, pending: 0, requests: 1 });
-  t.equal(part.outbound.listener.maxConnections, 5000);
-  t.equal(part.inbound.listener.maxConnections, 5000);
-  t.equal(part.inbound.app.limits.requests, 256);
-  const { budget } = part.upstreams["orders"]!.options.retries;
-  t.match(budget, { ratio: 0.2, minPerSecond: 2.5 });
-  t.equal(perWorker({ ...whole, workers: 1 }).outbound.listener.maxConnections, 20_000);
+  ).upstreams["orders"]!;
+  const part = leadsPerWorker(plainDestination("orders", { name: "orders", options }), 4);
+  if (part === "pending") throw new Error("it leads somewhere");
+  const { limits, retries, timeouts } = part.upstreams["orders"]!.options;
+  t.match(limits, { connections: 3, pending: 0, requests: 1 });
+  t.match(retries.budget, { ratio: 0.2, minPerSecond: 2.5 });
+  t.same(timeouts, options.timeouts);
+  const { listener } = parseConfig("service: { name: web, port: 1 }", "test.yaml", {}).inbound;
+  const shared = listenerPerWorker({ direction: "inbound", options: listener }, 3);
+  t.equal(shared.options.maxConnections, 6667);
+  t.equal(listenerPerWorker({ direction: "inbound", options: listener }, 1).options.maxConnections, 20_000);
   t.end();
 });

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { test } from "tap";
 import { type Exchange, headerValue, type Random } from "../../core/index.ts";
 import {
-  type Destination,
   hostOf,
+  type RouteChoice,
   type RouteMatch,
   type RouteOptions,
   RouteTable,
@@ -17,7 +17,7 @@ function routeTo(upstream: string, match: RouteMatch): RouteOptions {
   return { name: `route-to-${upstream}`, match, to: [{ upstream, weight: 1 }] };
 }
 
-function choose(routes: readonly RouteOptions[], exchange: Exchange, random: Random): Destination {
+function choose(routes: readonly RouteOptions[], exchange: Exchange, random: Random): RouteChoice {
   return new RouteTable(routes).choose(exchange, random);
 }
 

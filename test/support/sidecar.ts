@@ -95,16 +95,28 @@ export interface SidecarProcess {
   kill(): Promise<void>;
 }
 
+export interface Invocation {
+  /** Further words of the command line. */
+  readonly words?: readonly string[];
+  /** Further variables of the environment. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /**
  * Starts a sidecar process that ends with the test.
  * @throws Error with what it said when it does not become ready
  */
-export async function startSidecar(t: Teardown, configuration: Configuration): Promise<SidecarProcess> {
+export async function startSidecar(
+  t: Teardown,
+  configuration: Configuration,
+  { words = [], environment = {} }: Invocation = {},
+): Promise<SidecarProcess> {
   const folder = await mkdtemp(join(tmpdir(), "heddle-test-"));
   const file = join(folder, "heddle.yaml");
   await writeFile(file, textOf(configuration));
-  const child = spawn(process.execPath, [HEDDLE, "run", "--config", file], {
+  const child = spawn(process.execPath, [HEDDLE, "run", "--config", file, ...words], {
     stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...environment },
   });
   const exited = once(child, "close");
   const log = followLog(child, exited);

@@ -158,6 +158,7 @@ const NOW: Counts = {
   inFlight: { inbound: 1, outbound: 2 },
   connections: { inbound: 3, outbound: 4 },
   connectionsRefused: { inbound: 0, outbound: 11 },
+  discovery: { watches: 12, answered: 13, failed: 14, sources: { current: 15, silent: 16 } },
   droppedLogLines: 9,
 };
 
@@ -232,9 +233,13 @@ test("each value is the one of its source, at each scrape anew", async (t) => {
       value("heddle_requests_in_flight", { direction: "inbound" }),
       value("heddle_connections", { direction: "outbound" }),
       value("heddle_connections_refused_total", { direction: "outbound" }),
+      value("heddle_discovery_watches"),
+      value("heddle_discovery_questions_total", { outcome: "answered" }),
+      value("heddle_discovery_questions_total", { outcome: "failed" }),
+      value("heddle_discovery_sources", { state: "silent" }),
       value("heddle_log_lines_dropped_total"),
     ],
-    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 9],
+    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 12, 13, 14, 16, 9],
   );
   t.ok(value("process_cpu_seconds_total") > 0);
   t.ok(value("process_resident_memory_bytes") > 1e6);
