@@ -7,7 +7,8 @@ import type { Source } from "./source.ts";
 export function staticSource(endpoints: readonly Endpoint[]): Source {
   return {
     name: "static",
-    start: (onEndpoints) => onEndpoints(endpoints),
+    fixed: true,
+    start: (sink) => sink.list(endpoints.map((endpoint) => ({ ...endpoint, health: "passing" }))),
     stop() {},
   };
 }

@@ -1,6 +1,6 @@
 import { test } from "tap";
-import { staticSource } from "../../discovery/index.ts";
 import { sleep } from "../../discovery/sleep.ts";
+import { staticSource } from "../../discovery/static.ts";
 import { TokenBucket } from "../../discovery/token-bucket.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 import { seededRandom } from "../support/seeded-random.ts";
@@ -71,12 +71,13 @@ test("sleep ends at once when it is called off, and leaves no timer behind", asy
   t.equal(clock.pending, 0, "one that was called off before does not begin");
 });
 
-test("endpoints that the configuration names are known at once", async (t) => {
-  const endpoints = [{ address: "10.0.0.1", port: 80, weight: 1, source: "static" }];
-  const source = staticSource(endpoints);
-  const pushed: unknown[] = [];
-  source.start((list) => pushed.push(list));
+test("endpoints that the configuration names are known at once, and take their health for granted", async (t) => {
+  const endpoint = { address: "10.0.0.1", port: 80, weight: 1, source: "static" };
+  const source = staticSource([endpoint]);
+  const said: unknown[] = [];
+  source.start({ list: (instances) => said.push(instances), silent: (why) => said.push(why) });
   source.stop();
-  t.same(pushed, [endpoints]);
+  t.same(said, [[{ ...endpoint, health: "passing" }]]);
   t.equal(source.name, "static");
+  t.equal(source.fixed, true, "so nobody keeps a copy of it");
 });

@@ -1,100 +1,69 @@
 import { test } from "tap";
-import { ConsulAgent, Registration, type ServiceRegistration } from "../../discovery/index.ts";
+import { type ConsulAnswer, ConsulClient } from "../../discovery/consul/client.ts";
+import { healthQuery } from "../../discovery/consul/source.ts";
+import { Watch } from "../../discovery/consul/watch.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
-import { type App, startApp, type Teardown } from "../support/apps.ts";
-import { type Consul, startConsul, withoutConsul } from "../support/consul.ts";
-import { ManualClock, settled } from "../support/manual-clock.ts";
-import { seededRandom } from "../support/seeded-random.ts";
-import { type LogRecord, logInto } from "../support/sidecar.ts";
-
-function serviceOf(app: Pick<App, "address" | "port">, more: Partial<ServiceRegistration> = {}) {
-  return {
-    id: "orders-1",
-    name: "orders",
-    address: "127.0.0.1",
-    port: 15006,
-    tags: ["blue", "v2"],
-    meta: { zone: "b" },
-    check: {
-      http: `http://${app.address}/health`,
-      tcp: app.address,
-      sidecar: undefined,
-      intervalMs: 100,
-      timeoutMs: 1_000,
-      deregisterAfterMs: 600_000,
-    },
-    ...more,
-  };
-}
-
-function kept(t: Teardown, address: string, service: ServiceRegistration) {
-  const records: LogRecord[] = [];
-  const agent = new ConsulAgent({ address, waitMs: 10_000 });
-  const parts = { agent, clock: systemClock, random: systemRandom, log: logInto(records).log };
-  const registration = new Registration(service, parts);
-  t.teardown(async () => {
-    await registration.stop();
-    agent.close();
-  });
-  registration.start();
-  return { registration, records };
-}
-
-interface Instance {
-  readonly Service: { readonly ID: string; readonly [key: string]: unknown };
-  readonly Checks: readonly { readonly CheckID: string; readonly Status: string }[];
-}
-
-/** Blocks until what the registry says about `orders` fulfils this. */
-async function listed(consul: Consul, holds: (instances: Instance[]) => boolean): Promise<Instance[]> {
-  for (let index = 0; ; ) {
-    const url = `${consul.address}/v1/health/service/orders?wait=5s&index=${index}`;
-    const response = await fetch(url, { headers: { connection: "close" } });
-    const instances = (await response.json()) as Instance[];
-    if (holds(instances)) return instances;
-    index = Number(response.headers.get("x-consul-index"));
-  }
-}
-
-const statusOf = ([instance]: Instance[]) =>
-  instance?.Checks.find(({ CheckID }) => CheckID.startsWith("service:"))?.Status;
+import { startApp } from "../support/apps.ts";
+import { startConsul, withoutConsul } from "../support/consul.ts";
+import { eventually, startCluster } from "../support/consul-cluster.ts";
+import { settled } from "../support/manual-clock.ts";
+import {
+  ASK,
+  answer,
+  FAIL,
+  isThere,
+  kept,
+  listed,
+  PASS,
+  REGISTER,
+  registered,
+  serviceOf,
+  statusIs,
+  WAIT_MS,
+} from "../support/registering.ts";
+import { logInto } from "../support/sidecar.ts";
 
 test("the registry keeps an instance for as long as it runs", { skip: withoutConsul }, async (t) => {
   const consul = await startConsul(t);
   const app = await startApp(t);
-  const { registration, records } = kept(t, consul.address, serviceOf(app));
+  const service = serviceOf(app, { httpPath: "/health" });
+  const { registration, records, said } = kept(t, consul.address, service);
 
   await t.test("it is registered with all that the configuration says about it", async (t) => {
-    const [instance] = await listed(consul, (instances) => instances.length === 1);
+    const [instance] = await listed(consul.address, isThere);
     t.match(instance?.Service, {
       ID: "orders-1",
       Service: "orders",
       Address: "127.0.0.1",
-      Port: 15006,
+      Port: app.port,
       Tags: ["blue", "v2"],
-      Meta: { zone: "b" },
+      Meta: { owner: "us", zone: "b" },
+      Weights: { Passing: 10, Warning: 2 },
     });
+    t.ok(registration.registered);
   });
 
   await t.test("its check calls the app, and follows it down and up", async (t) => {
-    await listed(consul, (instances) => statusOf(instances) === "passing");
+    await listed(consul.address, statusIs("passing"));
     t.ok(app.served > 0, "by HTTP");
     await app.stop();
-    await listed(consul, (instances) => statusOf(instances) === "critical");
+    await listed(consul.address, statusIs("critical"));
     await app.start();
-    await listed(consul, (instances) => statusOf(instances) === "passing");
+    await listed(consul.address, statusIs("passing"));
   });
 
   await t.test("an agent that was restarted without memory is told again", async () => {
     await consul.kill();
     await consul.start();
-    await listed(consul, (instances) => statusOf(instances) === "passing");
+    await listed(consul.address, statusIs("passing"));
   });
 
-  await t.test("an instance that somebody else took away is registered again", async () => {
+  await t.test("an instance that somebody else took away is registered again", async (t) => {
+    const before = said("registered");
     await consul.tell("/v1/agent/service/deregister/orders-1");
-    await listed(consul, (instances) => instances.length === 0);
-    await listed(consul, (instances) => instances.length === 1);
+    await eventually("it to be registered again", () => said("registered") > before);
+    await listed(consul.address, isThere);
+    t.ok(said("forgotten") >= 1);
   });
 
   await t.test("stop takes it away", async (t) => {
@@ -109,148 +78,218 @@ test("without a path to ask, the check is whether the app can be connected to", 
 }, async (t) => {
   const consul = await startConsul(t);
   const app = await startApp(t);
-  const service = serviceOf(app);
-  kept(t, consul.address, { ...service, check: { ...service.check, http: undefined } });
-  await listed(consul, (instances) => statusOf(instances) === "passing");
+  kept(t, consul.address, serviceOf(app));
+  await listed(consul.address, statusIs("passing"));
   await app.stop();
-  await listed(consul, (instances) => statusOf(instances) === "critical");
+  await listed(consul.address, statusIs("critical"));
   t.equal(app.served, 0);
 });
 
-test("what the registry is told is complete, and in its words", async (t) => {
-  const told: unknown[] = [];
-  const registry = await startApp(t, async (request, response) => {
-    let text = "";
-    for await (const part of request.setEncoding("utf8")) text += part;
-    told.push([request.method, request.url, text === "" ? undefined : JSON.parse(text)]);
-    response.end();
+test("with a time to live the registry hears how the app is, and hears it first when it comes back", {
+  skip: withoutConsul,
+}, async (t) => {
+  const cluster = await startCluster(t);
+  const { client, server } = cluster;
+  const app = await startApp(t);
+
+  await t.test("the check follows the app down and up", async (t) => {
+    const { registration, said } = kept(t, client.address, serviceOf(app, { ttlMs: 3_600_000 }));
+    await listed(server.address, statusIs("passing"));
+    await app.stop();
+    await listed(server.address, statusIs("critical"));
+    await app.start();
+    await listed(server.address, statusIs("passing"));
+    t.equal(app.served, 0, "it was connected to");
+    t.equal(said("told the registry"), 3, "each change is logged");
+    await registration.stop();
   });
-  const agent = new ConsulAgent({ address: `http://${registry.address}`, waitMs: 10_000 });
-  t.teardown(() => agent.close());
-  const service = serviceOf({ address: "127.0.0.1:3000", port: 3000 });
-  await agent.register(service);
-  const tcp = { ...service.check, http: undefined, sidecar: "127.0.0.1:15006" };
-  await agent.register({ ...service, address: "", check: tcp });
-  await agent.deregister("orders/1");
-  const [register, second, deregister] = told;
-  const check = { Interval: "100ms", Timeout: "1000ms", DeregisterCriticalServiceAfter: "600s" };
-  const definition = {
-    ID: "orders-1",
-    Name: "orders",
-    Port: 15006,
-    Tags: ["blue", "v2"],
-    Meta: { zone: "b" },
-  };
-  const Name = "orders";
-  const put = ["PUT", "/v1/agent/service/register"];
-  const http = { Name, HTTP: "http://127.0.0.1:3000/health", ...check };
-  t.same(register, [...put, { ...definition, Address: "127.0.0.1", Checks: [http] }]);
-  t.same(second, [
-    ...put,
-    {
-      ...definition,
-      Checks: [
-        { Name, TCP: "127.0.0.1:3000", ...check },
-        { Name: "its sidecar", TCP: "127.0.0.1:15006", ...check },
-      ],
-    },
-  ]);
-  t.same(deregister, ["PUT", "/v1/agent/service/deregister/orders%2F1", undefined]);
+
+  await t.test("an agent that comes back with its data is told how the app is now, at once", async (t) => {
+    const service = serviceOf(app, { ttlMs: 3_600_000, intervalMs: 1_000_000 });
+    const { registration, said } = kept(t, client.address, service);
+    await listed(server.address, statusIs("passing"));
+    // What the agent has on disk is of before.
+    await client.kill();
+    await app.stop();
+    await client.start();
+    await listed(server.address, statusIs("critical"));
+    await client.kill();
+    await app.start();
+    await client.start();
+    await listed(server.address, statusIs("passing"));
+    t.equal(said("forgotten"), 0);
+    await registration.stop();
+  });
+
+  await t.test("leaving is seen as a maintenance first, and then as an absence", async (t) => {
+    const { registration } = kept(t, client.address, serviceOf(app, { ttlMs: 3_600_000 }));
+    await cluster.whole();
+    await listed(server.address, statusIs("passing"));
+    const seen: (string | undefined)[] = [];
+    const gone = Promise.withResolvers<void>();
+    const follower = new ConsulClient({ address: server.address, waitMs: 60_000, tls: {} }, systemClock);
+    const watch = new Watch(
+      healthQuery({ service: "orders" }),
+      { client: follower, clock: systemClock, random: systemRandom, log: logInto([]).log },
+      {
+        value(instances) {
+          const health = instances[0]?.health ?? "gone";
+          if (health === "passing" && seen.length === 0) leaving = registration.stop();
+          if (seen.at(-1) !== health) seen.push(health);
+          if (health === "gone") gone.resolve();
+        },
+        silent: (why) => seen.push(why),
+      },
+    );
+    let leaving: Promise<void> | undefined;
+    t.teardown(() => {
+      watch.stop();
+      follower.close();
+    });
+    watch.start();
+    await gone.promise;
+    await leaving;
+    t.same(seen, ["passing", "maintenance", "gone"]);
+  });
+
+  await t.test("an agent that knows no server can be told all the same", async (t) => {
+    const { registration, records, said } = kept(t, client.address, serviceOf(app));
+    await eventually("it to be registered", () => said("registered") > 0);
+    await server.kill();
+    await registration.stop();
+    t.equal(records.at(-1)?.msg, "deregistered");
+    t.same(await client.ask("/v1/agent/services"), {});
+  });
 });
 
-type Agent = ConstructorParameters<typeof Registration>[1]["agent"];
-
-/** A registry that does and answers what the test says, in virtual time. */
-function registered(seed = 1) {
-  const clock = new ManualClock();
-  const records: LogRecord[] = [];
-  const calls: string[] = [];
-  const state = { away: false, known: false, registering: Promise.resolve() };
-  const call = (name: string) => {
-    calls.push(name);
-    if (state.away) throw new Error("connect ECONNREFUSED");
-  };
-  const agent: Agent = {
-    async register() {
-      call("register");
-      await state.registering;
-      state.known = true;
-    },
-    async deregister() {
-      call("deregister");
-      state.known = false;
-    },
-    async isRegistered() {
-      call("ask");
-      return state.known;
-    },
-  };
-  const service = serviceOf({ address: "127.0.0.1:3000", port: 3000 });
-  const random = seededRandom(seed);
-  const registration = new Registration(service, { agent, clock, random, log: logInto(records).log });
-  const said = (message: string) => records.filter(({ msg }) => msg.includes(message)).length;
-  return { clock, calls, state, registration, said };
-}
-
 test("a registry that is away delays the registration, fails nothing, and is logged once", async (t) => {
-  const { clock, calls, state, registration, said } = registered();
-  state.away = true;
+  const { clock, agent, registration, said } = registered();
+  agent.away = true;
   registration.start();
   await clock.pass(60_000);
-  t.ok(calls.length > 60 / 5.05 && calls.length < 60, `${calls.length} tries in a minute`);
+  t.ok(agent.calls.length > 60 / 5.05 && agent.calls.length < 60, `${agent.calls.length} tries in a minute`);
   t.equal(said("does not answer"), 1);
-  state.away = false;
+  t.notOk(registration.registered);
+  agent.away = false;
   await clock.pass(5_050);
-  t.ok(state.known);
+  t.ok(agent.known && registration.registered);
   t.equal(said("registered"), 1);
 });
 
-test("an instance that is known is asked for, and not registered over and over", async (t) => {
-  const { clock, calls, registration } = registered();
-  registration.start();
-  await clock.pass(60_000);
-  t.equal(calls.filter((name) => name === "register").length, 1);
-  t.ok(calls.length >= 60 / 2.5 && calls.length <= 2 + 60 / 1.5, `${calls.length} calls in a minute`);
-});
-
-test("an instance that the registry has forgotten is registered again within seconds", async (t) => {
-  const { clock, state, registration, said } = registered();
-  registration.start();
-  await clock.pass(10_000);
-  state.known = false;
-  await clock.pass(2_500);
-  t.ok(state.known);
-  t.equal(said("forgotten"), 1);
-  state.away = true;
-  await clock.pass(30_000);
-  state.away = false;
-  state.known = false;
-  await clock.pass(5_050);
-  t.ok(state.known, "also after it was away");
-});
-
-test("stop while it is being registered leaves nothing behind", async (t) => {
-  const { clock, calls, state, registration } = registered();
-  const { promise, resolve } = Promise.withResolvers<void>();
-  state.registering = promise;
-  registration.start();
-  const stopped = registration.stop();
-  await settled();
-  t.same(calls, ["register"], "what was begun ends first");
-  resolve();
-  await stopped;
-  t.same(calls, ["register", "deregister"]);
-  t.notOk(state.known);
-  await clock.pass(60_000);
-  t.same([calls.length, clock.pending], [2, 0], "and nothing happens after it");
-});
-
-test("stop ends also when the registry cannot be told", async (t) => {
-  const { clock, state, registration, said } = registered();
+test("an instance that is known costs one question a wait, and is not registered over and over", async (t) => {
+  const { clock, agent, registration } = registered();
   registration.start();
   await clock.pass(1_000);
-  state.away = true;
-  await registration.stop();
-  t.equal(said("could not deregister"), 1);
-  t.equal(clock.pending, 0);
+  const before = agent.calls.length;
+  await clock.pass(600_000);
+  t.equal(agent.count(REGISTER), 1);
+  const asked = agent.calls.length - before;
+  t.ok(asked > 600 / 31.3 - 1 && asked <= 600 / 30, `${asked} calls in ten minutes`);
+  registration.abandon();
+});
+
+test("an instance that the registry has forgotten is registered again at once", async (t) => {
+  const { clock, agent, registration, said } = registered();
+  registration.start();
+  await clock.pass(10_000);
+  const nowMs = clock.now();
+  agent.forget();
+  await settled();
+  t.ok(agent.known);
+  t.equal(clock.now(), nowMs, "no time has passed");
+  t.same([said("forgotten"), agent.count(REGISTER)], [1, 2]);
+  agent.away = true;
+  agent.forget();
+  await clock.pass(30_000);
+  agent.away = false;
+  await clock.pass(5_050);
+  t.ok(agent.known, "also after it was away");
+});
+
+test("an agent that takes a registration and does not show it is said once, and told again all the time", async (t) => {
+  const { clock, agent, registration, said } = registered();
+  agent.insists = () => answer("unknown", {}, 404);
+  registration.start();
+  await clock.pass(60_000);
+  t.ok(agent.count(REGISTER) > 20);
+  t.same([said("does not show"), said("forgotten"), said("registered")], [1, 0, 1]);
+});
+
+test("an agent that never blocks, whatever it says, is not asked in a busy loop", async (t) => {
+  let n = 0;
+  const hash = (value: string) => answer({}, { "x-consul-contenthash": value });
+  const manners: Readonly<Record<string, () => ConsulAnswer>> = {
+    "it never knows what it was told": () => answer("unknown", {}, 404),
+    "a new hash each time": () => hash(String(++n)),
+    "the same hash": () => hash("a"),
+    "no hash": () => answer({}),
+    "now this, now that": () => (++n % 2 === 0 ? answer("unknown", {}, 404) : hash("a")),
+  };
+  for (const [manner, insists] of Object.entries(manners)) {
+    const { clock, agent, registration } = registered();
+    agent.insists = insists;
+    registration.start();
+    await clock.pass(60_000);
+    registration.abandon();
+    const asked = agent.count(ASK);
+    t.ok(asked >= 40 && asked <= 10 + 60 + 1, `${manner}: ${asked} questions in a minute`);
+    t.ok(agent.count(REGISTER) <= asked, manner);
+  }
+});
+
+test("with a time to live the agent is told how the app is three times in it", async (t) => {
+  const { clock, agent, app, registration, said } = registered({ ttlMs: 9_000, intervalMs: 60_000 });
+  registration.start();
+  await clock.pass(60_000);
+  const told = agent.count(PASS);
+  t.ok(told >= 60 / 3 && told <= 60 / 2.7 + 2, `${told} times in a minute`);
+  t.equal(said("told the registry"), 1, "logged once");
+  app.passing = false;
+  await clock.pass(3_000);
+  t.equal(agent.count(FAIL), 1);
+  app.passing = true;
+  await clock.pass(3_000);
+  t.equal(agent.calls.filter((call) => call === PASS || call === FAIL).at(-1), PASS);
+  t.equal(said("told the registry"), 3);
+  registration.abandon();
+});
+
+test("the agent is told at once when it has just learned of the instance, also while the app is being asked", async (t) => {
+  const { clock, agent, app, registration } = registered({ ttlMs: 3_600_000, intervalMs: 600_000 });
+  const isTold = () => agent.calls.lastIndexOf(PASS) > agent.calls.lastIndexOf(REGISTER);
+  registration.start();
+  await settled();
+  t.ok(isTold());
+  t.ok(agent.calls.indexOf(PASS) > agent.calls.indexOf(REGISTER), "and not before");
+
+  agent.forget();
+  await settled();
+  t.ok(isTold(), "it was registered again");
+
+  // The agent loses its memory while the app takes its time.
+  const { promise, resolve } = Promise.withResolvers<void>();
+  app.answers = promise;
+  const { asked } = app;
+  await clock.pass(600_000);
+  t.equal(app.asked, asked + 1);
+  agent.forget();
+  await settled();
+  resolve();
+  await settled();
+  t.equal(app.asked, asked + 2, "it is asked once more, for the new registration");
+  t.ok(isTold());
+
+  agent.away = true;
+  await clock.pass(20_000);
+  agent.away = false;
+  const told = agent.count(PASS);
+  // It comes to the end of its wait, and begins another one.
+  await clock.pass(WAIT_MS);
+  agent.away = true;
+  agent.forget();
+  await clock.pass(20_000);
+  agent.away = false;
+  await clock.pass(5_050);
+  t.ok(agent.count(PASS) > told && isTold(), "and when the agent was away");
+  registration.abandon();
 });

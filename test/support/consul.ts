@@ -42,16 +42,35 @@ const MISSING = "there is no Consul here; .ci/fetch-consul brings one, or set CO
 export const withoutConsul: false | string =
   binary === undefined && process.env["CI"] !== "true" ? MISSING : false;
 
+/**
+ * The binary, for tests that run it themselves.
+ * @throws Error when there is none
+ */
+export function consulBinary(): string {
+  if (binary === undefined) throw new Error(MISSING);
+  return binary;
+}
+
+let extraPorts: boolean | undefined;
+
+/** Arguments that keep a newer agent from opening one port more by itself; an old one knows nothing of them. */
+export function withoutExtraPorts(): string[] {
+  extraPorts ??= spawnSync(consulBinary(), ["agent", "-help"]).stdout.includes("-grpc-tls-port");
+  return extraPorts ? ["-grpc-tls-port", "-1"] : [];
+}
+
 const PORTS = ["http", "server", "serf-lan", "serf-wan", "dns", "grpc"] as const;
 
 export class Consul {
   /** `http://127.0.0.1:port`, the same after a restart. */
   readonly address: string;
+  readonly datacenter: string;
   readonly #ports: readonly number[];
   #child: ChildProcess | undefined;
 
-  constructor(ports: readonly number[]) {
+  constructor(ports: readonly number[], datacenter = "dc1") {
     this.#ports = ports;
+    this.datacenter = datacenter;
     this.address = `http://127.0.0.1:${ports[0]}`;
   }
 
@@ -60,13 +79,10 @@ export class Consul {
    * @throws Error when it ends instead
    */
   async start(): Promise<void> {
-    if (binary === undefined) throw new Error(MISSING);
     const args = ["agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-log-level", "err"];
     args.push("-node", "test", ...PORTS.flatMap((port, i) => [`-${port}-port`, String(this.#ports[i])]));
-    // Newer ones open one port more by themselves.
-    if (spawnSync(binary, ["agent", "-help"]).stdout.includes("-grpc-tls-port"))
-      args.push("-grpc-tls-port", "-1");
-    const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"] });
+    args.push(...withoutExtraPorts(), "-datacenter", this.datacenter);
+    const child = spawn(consulBinary(), args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     let said = "";
     for (const output of [child.stdout, child.stderr])
@@ -109,6 +125,22 @@ export class Consul {
     return response;
   }
 
+  /** Makes the two datacenters find each other; resolves when each can ask the other. */
+  async joinOver(wan: Consul): Promise<void> {
+    await this.tell(`/v1/agent/join/127.0.0.1:${wan.#ports[PORTS.indexOf("serf-wan")]}?wan=1`);
+    const reaches = async (from: Consul, to: Consul) => {
+      try {
+        return (await from.ask<unknown[]>(`/v1/catalog/nodes?dc=${to.datacenter}`)).length > 0;
+      } catch {
+        return false;
+      }
+    };
+    for (const until = performance.now() + START_MS; ; await pause(50)) {
+      if ((await reaches(this, wan)) && (await reaches(wan, this))) return;
+      if (performance.now() > until) throw new Error("the datacenters do not reach each other");
+    }
+  }
+
   /** Whether it is a whole cluster: a leader, and this node in its catalogue. */
   async #leads(): Promise<boolean> {
     try {
@@ -121,8 +153,8 @@ export class Consul {
 }
 
 /** Starts an agent that ends with the test. */
-export async function startConsul(t: Teardown): Promise<Consul> {
-  const consul = new Consul(await freePorts(PORTS.length));
+export async function startConsul(t: Teardown, datacenter = "dc1"): Promise<Consul> {
+  const consul = new Consul(await freePorts(PORTS.length), datacenter);
   t.teardown(() => consul.kill());
   await consul.start();
   return consul;
