@@ -1,7 +1,38 @@
-export { ConsulAgent, type ServiceRegistration } from "./consul/agent.ts";
-export { readHealthEntries } from "./consul/health-entries.ts";
-export { Registration } from "./consul/registration.ts";
+export {
+  proxyDefaultsQuery,
+  serviceDefaultsQuery,
+} from "./consul/central-config.ts";
+export {
+  type Chain,
+  type ChainDestination,
+  type ChainHeaders,
+  type ChainMatch,
+  type ChainRoute,
+  type ChainTarget,
+  chainQuery,
+  type HeaderEdits,
+  type TargetInstances,
+  type ValueMatch,
+} from "./consul/chain.ts";
+export {
+  type ConsulOptions,
+  isConsulAddress,
+  isConsulToken,
+  withEnvironment,
+  withoutSecrets,
+} from "./consul/options.ts";
+export { endMaintenance, Registration, setMaintenance } from "./consul/registration.ts";
+export { ConsulRegistry } from "./consul/registry.ts";
 export { serviceRegistration } from "./consul/service-registration.ts";
-export { ConsulSource } from "./consul/watch.ts";
-export type { Source } from "./source.ts";
-export { staticSource } from "./static.ts";
+export {
+  proxiesFor,
+  type SidecarDefinition,
+  type SidecarUpstream,
+  sidecarQuery,
+  type UpstreamTuning,
+} from "./consul/sidecar-definition.ts";
+export { SourceFactory, type SourceOptions } from "./create-source.ts";
+export { createProbe } from "./health/create-probe.ts";
+export { LastGood } from "./outage/last-good.ts";
+export { QuestionLimit } from "./question-limit.ts";
+export { MERGES, type Merge, Supply, type SupplyView, supplied } from "./supply.ts";
