@@ -9,9 +9,13 @@ import { run } from "./run.ts";
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
-    usage: "run --config heddle.yaml",
-    about: "start the sidecar; SIGTERM drains it",
-    options: { config: { type: "string" } },
+    usage: "run --config heddle.yaml | --sidecar-for ID | --proxy-id ID",
+    about: "start the sidecar, from a file or from its definition in Consul; SIGTERM drains it",
+    options: {
+      config: { type: "string" },
+      "sidecar-for": { type: "string" },
+      "proxy-id": { type: "string" },
+    },
     words: [0, 0],
     act: run,
   },

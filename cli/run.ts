@@ -1,50 +1,82 @@
 /**
  * `heddle run`: one sidecar until a signal. The first SIGTERM or SIGINT drains; a second one ends at once.
+ *
+ * `--sidecar-for` and `--proxy-id` stand for the settings of the same names, so that a sidecar whose definition is in Consul
+ * needs no file; with a file they are added to what it says.
  */
 import { ConfigError } from "../config/index.ts";
 import { giveBackStartupMemory, Sidecar } from "../proxy/index.ts";
 import { type ProcessLog, processLog } from "../telemetry/index.ts";
 import { type Arguments, UsageError } from "./command.ts";
-import { readConfig } from "./read-config.ts";
+import { type GivenSettings, readConfig } from "./read-config.ts";
 
 export async function run({ options }: Arguments): Promise<number> {
-  if (typeof options["config"] !== "string") throw new UsageError("expected --config with a file");
-  let sidecar: Sidecar;
-  let log: ProcessLog;
+  const { config: file, "sidecar-for": sidecarFor, "proxy-id": proxyId } = options;
+  if (file === undefined && sidecarFor === undefined && proxyId === undefined)
+    throw new UsageError("expected --config with a file, or --sidecar-for with the id of a service instance");
+  let running: Running;
   try {
-    const config = await readConfig(options["config"]);
-    log = processLog(config.telemetry.logLevel);
-    // Before there are workers, which have a copy of the configuration each.
-    giveBackStartupMemory();
-    sidecar = new Sidecar(config, log);
-    surviveFaults(log);
-    endOnSignals(sidecar, log);
-    const addresses = await sidecar.start();
-    log.log.info({ ...addresses, pid: process.pid }, "ready");
-    // Whoever waits for this record must not wait for the log's buffer.
-    void log.flush();
+    running = await begin(file, { sidecarFor, proxyId });
   } catch (thrown) {
     if (thrown instanceof ConfigError) process.stderr.write(`${thrown.message}\n`);
     else process.stderr.write(`heddle: could not start: ${(thrown as Error).message}\n`);
     return 1;
   }
+  const { sidecar, log } = running;
   await sidecar.stopped;
   await log.flush();
   // Nothing is left to do; a socket that a peer keeps half open must not hold the process.
   process.exit(0);
 }
 
-function endOnSignals(sidecar: Sidecar, log: ProcessLog): void {
+interface Running {
+  sidecar: Sidecar;
+  readonly log: ProcessLog;
+}
+
+/** Without a file, another sidecar may take a usual port between the look and the start: then there is another one. */
+const MOST_STARTS = 4;
+
+/** @throws ConfigError, or Error when it cannot start */
+async function begin(file: string | boolean | undefined, given: Partial<GivenSettings>): Promise<Running> {
+  let running: Running | undefined;
+  for (let starts = 1; ; starts++) {
+    const config = await readConfig(file, given);
+    const log = running?.log ?? processLog(config.telemetry.logLevel);
+    // Before there are workers, which have a copy of the configuration each.
+    giveBackStartupMemory();
+    const sidecar = new Sidecar(config, log, process.env);
+    if (running === undefined) {
+      running = { sidecar, log };
+      surviveFaults(log);
+      endOnSignals(running);
+    } else running.sidecar = sidecar;
+    try {
+      const addresses = await sidecar.start();
+      // It may have been asked to end meanwhile.
+      if (sidecar.phase === "ready") log.log.info({ ...addresses, pid: process.pid }, "ready");
+      // Whoever waits for this record must not wait for the log's buffer.
+      void log.flush();
+      return running;
+    } catch (thrown) {
+      const { code } = thrown as NodeJS.ErrnoException;
+      if (file !== undefined || code !== "EADDRINUSE" || starts === MOST_STARTS) throw thrown;
+    }
+  }
+}
+
+function endOnSignals(running: Running): void {
+  const { log } = running;
   let asked = false;
   // Only a second signal is impatience: a drain may have been asked for on the admin port before, as by a preStop hook.
   const onSignal = (signal: NodeJS.Signals) => {
     if (!asked) {
       asked = true;
       log.log.info({ signal }, "asked to end");
-      void sidecar.drain();
+      void running.sidecar.drain();
     } else {
       log.log.warn({ signal }, "asked to end again; ending at once");
-      void sidecar.destroy();
+      void running.sidecar.destroy();
     }
   };
   process.on("SIGTERM", onSignal);

@@ -16,6 +16,8 @@ type IsSet = (path: Path) => boolean;
 export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
   return [
     ...sourceFaults(config),
+    ...sidecarFaults(config),
+    ...healthCheckFaults(config),
     ...loopFaults(config),
     ...routeFaults(config),
     ...portFaults(config, isSet),
@@ -26,30 +28,97 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
 
 function sourceFaults(config: Config): Complaint[] {
   const faults: Complaint[] = [];
-  for (const [name, { endpoints, service }] of Object.entries(config.upstreams)) {
-    if (endpoints === undefined && config.discovery.consul === undefined)
+  for (const [name, upstream] of Object.entries(config.upstreams)) {
+    const { endpoints, service, from } = upstream;
+    const path = ["upstreams", name];
+    const given = ["endpoints", "service", "from"].filter((key) => upstream[key as "from"] !== undefined);
+    if (given.length === 0 && config.discovery.consul === undefined)
       faults.push({
-        path: ["upstreams", name],
+        path,
         message: "expected endpoints, or discovery.consul to find them in; neither came",
       });
     if (endpoints !== undefined && service !== undefined)
       faults.push({
-        path: ["upstreams", name, "service"],
+        path: [...path, "service"],
         message: "expected either endpoints or a service in Consul, got both",
       });
-    for (const [i, { address, port }] of (endpoints ?? []).entries()) {
-      const first = endpoints!.findIndex((other) => other.address === address && other.port === port);
-      if (first < i)
-        faults.push({
-          path: ["upstreams", name, "endpoints", i],
-          message: `expected each endpoint once, got the one of endpoints[${first}] again`,
-        });
-    }
+    else if (given.length > 1)
+      faults.push({
+        path: [...path, "from"],
+        message: `expected either from or ${given[0]}, got both`,
+      });
+    faults.push(...repeatedFaults(endpoints, [...path, "endpoints"]));
+    for (const [i, origin] of (from ?? []).entries())
+      faults.push(...originFaults(config, origin, [...path, "from", i]));
   }
   return faults;
 }
 
-/** An upstream that is heddle's own way out: each request would come back until its deadline. */
+type Origin = NonNullable<Config["upstreams"][string]["from"]>[number];
+
+function originFaults(config: Config, origin: Origin, path: Path): Complaint[] {
+  const kinds = Object.entries(origin).flatMap(([kind, value]) => (value === undefined ? [] : [kind]));
+  const faults = repeatedFaults(origin.endpoints, [...path, "endpoints"]);
+  if (kinds.length !== 1)
+    faults.push({
+      path,
+      message: `expected exactly one of endpoints, consul, file, dns, kubernetes, got ${
+        kinds.length === 0 ? "none" : kinds.join(" and ")
+      }`,
+    });
+  const { consul, dns } = origin;
+  if (consul !== undefined && config.discovery.consul === undefined)
+    faults.push({ path: [...path, "consul"], message: "expected discovery.consul to be set, got none" });
+  if (consul?.service !== undefined && consul.query !== undefined)
+    faults.push({ path: [...path, "consul"], message: "expected service or query, got both" });
+  if (dns !== undefined && dns.type === "A" && dns.port === undefined)
+    faults.push({
+      path: [...path, "dns"],
+      message: "expected a port, which records of type A do not have; none came",
+    });
+  if (dns !== undefined && dns.minTtlMs > dns.maxTtlMs)
+    faults.push({
+      path: [...path, "dns", "minTtl"],
+      message: `expected at most maxTtl, which is ${durationText(dns.maxTtlMs)}, got ${durationText(dns.minTtlMs)}`,
+    });
+  return faults;
+}
+
+function repeatedFaults(endpoints: Origin["endpoints"], path: Path): Complaint[] {
+  return (endpoints ?? []).flatMap(({ address, port }, i) => {
+    const first = endpoints!.findIndex((other) => other.address === address && other.port === port);
+    if (first === i) return [];
+    const message = `expected each endpoint once, got the one of endpoints[${first}] again`;
+    return [{ path: [...path, i], message }];
+  });
+}
+
+/** With a definition in Consul, ports and app are told there. */
+function sidecarFaults({ service, discovery }: Config): Complaint[] {
+  const { sidecarFor, proxyId } = discovery.consul ?? {};
+  const path = ["discovery", "consul", sidecarFor === undefined ? "proxyId" : "sidecarFor"];
+  if (sidecarFor !== undefined && proxyId !== undefined)
+    return [{ path, message: "expected sidecarFor or proxyId, got both" }];
+  if (service !== undefined && (sidecarFor !== undefined || proxyId !== undefined))
+    return [{ path, message: "expected it without service, which the definition in Consul names, got both" }];
+  return [];
+}
+
+/** Checks that no answer could pass. */
+function healthCheckFaults(config: Config): Complaint[] {
+  return Object.entries(config.upstreams).flatMap(([name, { healthCheck }]) => {
+    if (healthCheck?.probe.type !== "http") return [];
+    const [from, to] = healthCheck.probe.statuses;
+    if (from <= to) return [];
+    const path = ["upstreams", name, "healthCheck", "statusTo"];
+    return [{ path, message: `expected at least statusFrom, which is ${from}, got ${to}` }];
+  });
+}
+
+/**
+ * An upstream that is heddle's own way out: each request would come back until its deadline. Who connects to "every
+ * address" comes out on this machine too.
+ */
 function loopFaults(config: Config): Complaint[] {
   const faults: Complaint[] = [];
   const own = new Set([config.outbound.listener.listen.port]);
@@ -57,7 +126,7 @@ function loopFaults(config: Config): Complaint[] {
     if (localPort !== undefined) own.add(localPort);
   for (const [name, { endpoints }] of Object.entries(config.upstreams))
     for (const [i, { address, port }] of (endpoints ?? []).entries())
-      if (port !== 0 && own.has(port) && /^(?:127\.|::1$|localhost$)/.test(address))
+      if (port !== 0 && own.has(port) && /^(?:127\.|::1?$|0\.0\.0\.0$|localhost$)/.test(address))
         faults.push({
           path: ["upstreams", name, "endpoints", i],
           message: `expected the address of a peer, got ${address}:${port}, where heddle itself listens`,
@@ -149,6 +218,8 @@ function timeoutFaults(config: Config, isSet: IsSet): Complaint[] {
 
 /** A sidecar that has nothing to do is a file that was cut off or a section that was misspelt. */
 function usefulFaults(config: Config): Complaint[] {
+  const { sidecarFor, proxyId } = config.discovery.consul ?? {};
+  if (sidecarFor !== undefined || proxyId !== undefined) return [];
   if (config.service !== undefined || Object.keys(config.upstreams).length > 0) return [];
   return [{ path: [], message: "expected a service to stand beside or upstreams to call, got neither" }];
 }

@@ -2,6 +2,7 @@
  * From what valibot complains about to what a person is told: where, what was expected, and what came.
  */
 import type * as v from "valibot";
+import { withoutSecrets } from "../discovery/index.ts";
 import { type Path, UNKNOWN } from "./document.ts";
 import { expectedAt, settingsAt } from "./shape-walk.ts";
 import { suggestion } from "./suggest.ts";
@@ -14,6 +15,9 @@ export interface Complaint {
 }
 
 type Issue = v.BaseIssue<unknown>;
+
+/** What a secret is must not end up in a log. */
+const SECRETS: ReadonlySet<unknown> = new Set(["token", "basicAuth"]);
 
 /** @param base where the value that the issue is about begins */
 export function complaints(issue: Issue, base: Path = []): Complaint[] {
@@ -28,8 +32,7 @@ export function complaints(issue: Issue, base: Path = []): Complaint[] {
     return [{ path, message: `expected ${issue.message}, got ${printed(last.key)} as the key`, atKey: true }];
   const inner = issue.type === "union" ? innermost(issue, path) : [];
   if (inner.length > 0) return inner;
-  // What a secret is must not end up in a log.
-  const came = path.at(-1) === "token" ? `a ${typeof issue.input}` : printed(issue.input);
+  const came = SECRETS.has(path.at(-1)) ? `a ${typeof issue.input}` : printed(issue.input);
   const isEmptySection = issue.input === null && (issue.type === "strict_object" || issue.type === "record");
   const remedy = isEmptySection ? "; {} is an empty mapping" : "";
   return [{ path, message: `expected ${issue.message}, got ${came}${remedy}` }];
@@ -61,7 +64,7 @@ function printed(value: unknown): string {
   if (value === null) return "an empty value";
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "object") return "a mapping";
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  const text = typeof value === "string" ? JSON.stringify(withoutSecrets(value)) : String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 

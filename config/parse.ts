@@ -2,29 +2,68 @@
  * From text to a believed configuration, or every fault with its place. After this nobody checks again.
  */
 import * as v from "valibot";
+import { withEnvironment } from "../discovery/index.ts";
 import { crossFaults } from "./cross-checks.ts";
 import { type Environment, type Path, type ReadDocument, readDocument } from "./document.ts";
 import { ConfigError, type ConfigFault } from "./fault.ts";
 import { type Complaint, complaints, formatPath } from "./issues.ts";
 import { type Config, shape } from "./shape.ts";
 
+/** Settings that are given beside the file, each by its path. */
+export type Overrides = readonly (readonly [path: readonly string[], value: string])[];
+
 /**
  * @param file its name, for messages
  * @throws ConfigError with all faults, in the order of their place
  */
-export function parseConfig(text: string, file: string, environment: Environment): Config {
+export function parseConfig(
+  text: string,
+  file: string,
+  environment: Environment,
+  overrides: Overrides = [],
+): Config {
   const document = readDocument(text, environment);
   const faults = [...document.faults];
   if (document.value !== undefined) {
-    const result = v.safeParse(shape, document.value, { abortPipeEarly: true });
-    const found = result.success
-      ? crossFaults(result.output, (path) => isSet(document.value, path))
-      : result.issues.flatMap((issue) => complaints(issue));
+    const value = overrides.reduce(withOverride, document.value);
+    const result = v.safeParse(shape, value, { abortPipeEarly: true });
+    const { config, found } = result.success
+      ? believed(result.output, value, environment)
+      : { config: undefined, found: result.issues.flatMap((issue) => complaints(issue)) };
     faults.push(...found.map((complaint) => placed(complaint, document)));
-    if (result.success && faults.length === 0) return deepFreeze(result.output);
+    if (config !== undefined && faults.length === 0) return deepFreeze(config);
   }
   faults.sort((a, b) => a.line - b.line || a.column - b.column);
   throw new ConfigError(file, faults);
+}
+
+/** A copy of a mapping with one more value; what is no mapping is left for the shape to refuse. */
+function withOverride(value: unknown, [path, given]: Overrides[number]): unknown {
+  const [step, ...rest] = path;
+  if (step === undefined) return given;
+  if (typeof value !== "object" || Array.isArray(value)) return value;
+  const inner: unknown = (value as Readonly<Record<string, unknown>> | null)?.[step] ?? {};
+  return { ...value, [step]: withOverride(inner, [rest, given]) };
+}
+
+/** What the file says with what the environment adds, and what is wrong with the two together. */
+function believed(
+  output: v.InferOutput<typeof shape>,
+  value: unknown,
+  environment: Environment,
+): { readonly config: Config; readonly found: readonly Complaint[] } {
+  const { consul } = output.discovery;
+  const { options, faults } =
+    consul === undefined ? { options: undefined, faults: [] } : withEnvironment(consul, environment);
+  const config: Config = {
+    ...output,
+    discovery: {
+      ...output.discovery,
+      consul: consul === undefined || options === undefined ? undefined : { ...consul, ...options },
+    },
+  };
+  const said = faults.map(({ setting, message }) => ({ path: ["discovery", "consul", setting], message }));
+  return { config, found: [...said, ...crossFaults(config, (path) => isSet(value, path))] };
 }
 
 function placed({ path, message, atKey }: Complaint, document: ReadDocument): ConfigFault {

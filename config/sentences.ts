@@ -4,7 +4,7 @@
  * Not in the shape itself, which would no longer fit in the head. A test compares both ways, so that a setting
  * without a sentence fails, and a sentence without a setting.
  */
-type Sentences = Readonly<Record<string, string>>;
+import { DISCOVERY_SENTENCES, type Sentences, SUPPLY_SENTENCES, under } from "./sentences-discovery.ts";
 
 const LISTENER: Sentences = {
   listen: "Where to listen.",
@@ -70,9 +70,14 @@ export const SENTENCES: Sentences = {
     advertise: "The address under which peers reach this sidecar, registered in Consul.",
     tags: "Tags to register in Consul.",
     meta: "Metadata to register in Consul; `zone` is read by heddle.",
+    zone: "Where this instance is; registered as the metadata `zone`.",
+    weight: "Its share of the requests in proportion to the other instances, registered in Consul.",
+    warningWeight: "The same while a check says warning; 0 is none.",
     check: "How Consul finds out whether this instance is well.",
     "check.http":
       "The path that Consul asks for through the sidecar; without it Consul connects to the app's port.",
+    "check.ttl":
+      "Consul asks nobody: the sidecar asks the app at each interval and tells Consul, which takes the instance for critical when it has heard nothing for so long.",
     "check.interval": "How often Consul looks.",
     "check.timeout": "How long the app may take to answer.",
     "check.deregisterAfter": "After how long in a critical state Consul forgets the instance.",
@@ -91,24 +96,11 @@ export const SENTENCES: Sentences = {
   ...under("outbound", LISTENER),
   admin: "The port for operators: health, metrics, and what is going on.",
   "admin.listen": "Where to listen; whoever reaches it may drain this sidecar.",
-  discovery: "Where endpoints come from that are not written in this file.",
-  ...under("discovery.consul", {
-    "": "A Consul agent, asked for the endpoints of every upstream that names none.",
-    address: "Where the agent is.",
-    token: "The ACL token; an empty one is none. Best taken from the environment.",
-    datacenter: "The datacenter to ask about.",
-    wait: "How long a query may wait for a change before it is asked again.",
-    register:
-      "`self` registers the service and takes it out again when it drains; `none` leaves that to others.",
-  }),
+  ...DISCOVERY_SENTENCES,
   upstreams: "The services that the app calls, each by the name that the app uses as the host.",
   ...under("upstreams.<name>", {
     "": "A service that the app calls.",
-    endpoints: "Its replicas; without them Consul is asked.",
-    "endpoints[].address": "Address and port.",
-    "endpoints[].weight": "Its share of the requests, in proportion to the other weights.",
-    "endpoints[].zone": "Where it is, as a label on the admin port.",
-    service: "Its name in Consul.",
+    ...SUPPLY_SENTENCES,
     localPort:
       "A further port, on the address of `outbound.listen`, for requests to this upstream whatever their host; 0 takes any.",
     balancing: "How an endpoint is chosen.",
@@ -151,16 +143,30 @@ export const OTHER_DEFAULTS: Sentences = {
   "service.advertise": "the address of `inbound.listen`, or the agent's if that is every address",
   "inbound.timeouts.connect": "`1s`, at most `request`",
   "inbound.timeouts.attempt": "`60s`, at most `request`",
+  "discovery.consul.address": "`CONSUL_HTTP_ADDR`, else `http://127.0.0.1:8500`",
+  "discovery.consul.token": "`CONSUL_HTTP_TOKEN`",
+  "discovery.consul.tokenFile": "`CONSUL_HTTP_TOKEN_FILE`",
+  "discovery.consul.basicAuth": "`CONSUL_HTTP_AUTH`",
   "discovery.consul.datacenter": "the agent's",
+  "discovery.consul.namespace": "`CONSUL_NAMESPACE`",
+  "discovery.consul.partition": "`CONSUL_PARTITION`",
+  "discovery.consul.tls.caFile": "`CONSUL_CACERT`",
+  "discovery.consul.tls.caDirectory": "`CONSUL_CAPATH`",
+  "discovery.consul.tls.certFile": "`CONSUL_CLIENT_CERT`",
+  "discovery.consul.tls.keyFile": "`CONSUL_CLIENT_KEY`",
+  "discovery.consul.tls.serverName": "`CONSUL_TLS_SERVER_NAME`",
+  "discovery.consul.tls.verify": "`CONSUL_HTTP_SSL_VERIFY`, else `true`",
+  "upstreams.<name>.healthCheck.type": "`http`",
+  "upstreams.<name>.from[].consul.service": "the upstream's name, without a `query`",
+  "upstreams.<name>.from[].consul.datacenter": "that of `discovery.consul`",
+  "upstreams.<name>.from[].dns.resolvers": "those of the system",
+  "upstreams.<name>.from[].kubernetes.namespace": "that of the pod",
+  "upstreams.<name>.from[].kubernetes.port": "the first of the Service",
+  "upstreams.<name>.from[].kubernetes.server": "that of the cluster",
+  "upstreams.<name>.from[].kubernetes.tokenFile": "that of the pod, for the server of the cluster",
+  "upstreams.<name>.from[].kubernetes.caFile": "that of the pod, for the server of the cluster",
   "upstreams.<name>.service": "the upstream's name",
   "upstreams.<name>.timeouts.connect": "`1s`, at most `request`",
   "upstreams.<name>.timeouts.attempt": "`10s`, at most `request`",
   "routes[].name": "its place, as in `routes[0]`",
 };
-
-/** The sentences of a section at its path; the empty key is the section itself. */
-function under(path: string, sentences: Sentences): Sentences {
-  return Object.fromEntries(
-    Object.entries(sentences).map(([key, sentence]) => [key === "" ? path : `${path}.${key}`, sentence]),
-  );
-}

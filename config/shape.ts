@@ -7,8 +7,20 @@
  */
 import * as v from "valibot";
 import { BALANCING_ALGORITHMS } from "../balancing/index.ts";
+import type { ConsulOptions } from "../discovery/index.ts";
 import { LOG_LEVELS } from "../telemetry/index.ts";
 import { mappingOf, section } from "./mapping.ts";
+import {
+  discovery,
+  endpoints,
+  flag,
+  follow,
+  from,
+  healthCheck,
+  merge,
+  TEXT,
+  withDefaults,
+} from "./shape-discovery.ts";
 import { address, duration, host, percent, size, text, wholeNumber } from "./units.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9._-]{0,252})$/;
@@ -16,13 +28,6 @@ const UPSTREAM_NAME =
   "a name such as orders: lower-case letters, digits, '-', '_' and '.', the first a letter or a digit";
 
 const name = v.pipe(v.string(UPSTREAM_NAME), v.regex(HOST_NAME, UPSTREAM_NAME));
-const TEXT = "a text, in quotes if it looks like a number";
-const flag = v.boolean("true or false");
-
-/** A section that may be left out as a whole: each of its settings then has its default. */
-function withDefaults<const S extends v.GenericSchema>(schema: S) {
-  return v.optional(schema, {} as v.InferInput<S>);
-}
 
 const timeoutsWith = (attemptMs: number, request: string) =>
   withDefaults(
@@ -117,32 +122,6 @@ const balancing = withDefaults(
   }),
 );
 
-const weight = wholeNumber(1, 1000);
-const ENDPOINT = "an address such as 10.0.0.1:8080, or { address, weight, zone }";
-const endpoint = v.union(
-  [
-    v.pipe(
-      address(1),
-      v.transform(({ host, port }) => ({ address: host, port, weight: 1, source: "static" })),
-    ),
-    v.pipe(
-      section({
-        address: address(1),
-        weight: v.optional(weight, 1),
-        zone: v.optional(text("a zone's name")),
-      }),
-      v.transform(({ address: at, zone, weight: share }) => ({
-        address: at.host,
-        port: at.port,
-        weight: share,
-        source: "static",
-        ...(zone === undefined ? {} : { zone }),
-      })),
-    ),
-  ],
-  ENDPOINT,
-);
-
 const UPGRADE = "a protocol such as websocket, in lower case; not h2c, whose requests would pass unread";
 const upgrades = v.optional(
   v.array(
@@ -157,10 +136,12 @@ const upgrades = v.optional(
 
 const upstream = v.pipe(
   section({
-    endpoints: v.optional(
-      v.pipe(v.array(endpoint, "a list of endpoints"), v.minLength(1, "at least one endpoint")),
-    ),
+    endpoints: v.optional(endpoints),
     service: v.optional(text("the name of a service in Consul")),
+    from: v.optional(from),
+    merge,
+    follow,
+    healthCheck,
     localPort: v.optional(wholeNumber(0, 65_535)),
     balancing,
     timeouts: timeoutsWith(10_000, "15s"),
@@ -170,13 +151,27 @@ const upstream = v.pipe(
     keepAlive: v.optional(duration(), "4s"),
     upgrades,
   }),
-  v.transform(({ endpoints, service, localPort, keepAlive, ...options }) => ({
-    endpoints,
-    service,
-    localPort,
-    options: { ...options, keepAliveMs: keepAlive },
-  })),
+  v.transform(
+    ({ endpoints: named, service, from: sources, merge: how, follow: when, healthCheck: check, ...rest }) => {
+      const { localPort, keepAlive, ...options } = rest;
+      return {
+        endpoints: named,
+        service,
+        from: sources,
+        merge: how,
+        follow: when,
+        healthCheck: check,
+        localPort,
+        options: { ...options, keepAliveMs: keepAlive },
+      };
+    },
+  ),
 );
+
+export type UpstreamConfig = v.InferOutput<typeof upstream>;
+
+/** An upstream of which nothing has been said. */
+export const usualUpstream: UpstreamConfig = v.parse(upstream, {});
 
 const listenerWith = (listen: string) => ({
   listen: v.optional(address(0), listen),
@@ -249,12 +244,14 @@ const check = withDefaults(
   v.pipe(
     section({
       http: v.optional(v.pipe(v.string(CHECK_PATH), v.regex(/^\/\S*$/, CHECK_PATH))),
+      ttl: v.optional(duration(3_000)),
       interval: v.optional(duration(100), "2s"),
       timeout: v.optional(duration(10), "1s"),
       deregisterAfter: v.optional(duration(60_000), "10m"),
     }),
     v.transform((c) => ({
       httpPath: c.http,
+      ttlMs: c.ttl,
       intervalMs: c.interval,
       timeoutMs: c.timeout,
       deregisterAfterMs: c.deregisterAfter,
@@ -270,32 +267,11 @@ const service = section({
   advertise: v.optional(host()),
   tags: v.optional(v.array(text("a tag"), "a list of tags"), []),
   meta: v.optional(mappingOf(text("a key that is not empty"), v.string(TEXT), "a mapping of texts"), {}),
+  zone: v.optional(text("a zone's name")),
+  weight: v.optional(wholeNumber(1, 65_535), 1),
+  warningWeight: v.optional(wholeNumber(0, 65_535), 1),
   check,
 });
-
-const CONSUL_ADDRESS = "an address such as http://127.0.0.1:8500";
-const consul = v.pipe(
-  section({
-    address: v.optional(
-      v.pipe(
-        v.string(CONSUL_ADDRESS),
-        v.regex(/^https?:\/\/[^/?#@]+\/?$/, CONSUL_ADDRESS),
-        v.check((given) => URL.canParse(given), CONSUL_ADDRESS),
-      ),
-      "http://127.0.0.1:8500",
-    ),
-    token: v.optional(v.string("a token")),
-    datacenter: v.optional(text("a datacenter's name")),
-    // Consul itself answers after ten minutes at the latest.
-    wait: v.optional(duration(1000, 600_000), "60s"),
-    register: v.optional(v.picklist(["self", "none"], "self or none"), "self"),
-  }),
-  v.transform(({ wait, token, ...rest }) => ({
-    ...rest,
-    token: token === "" ? undefined : token,
-    waitMs: wait,
-  })),
-);
 
 const ROUTE_HOST = "a host name without a port, such as orders";
 const ROUTE_PATH = "a path that begins with / and has no query";
@@ -349,7 +325,7 @@ export const shape = section({
   inbound,
   outbound,
   admin: withDefaults(section({ listen: v.optional(address(0), "127.0.0.1:15000") })),
-  discovery: withDefaults(section({ consul: v.optional(consul) })),
+  discovery,
   upstreams: v.optional(mappingOf(name, upstream, "a mapping of names to upstreams"), {}),
   routes: v.optional(v.array(route, "a list of routes"), []),
   telemetry: withDefaults(
@@ -367,4 +343,11 @@ export const shape = section({
   workers: v.optional(wholeNumber(1, 64), 1),
 });
 
-export type Config = v.InferOutput<typeof shape>;
+type Believed = v.InferOutput<typeof shape>;
+
+/** What the program believes: the file, with what the environment says about Consul. */
+export type Config = Omit<Believed, "discovery"> & {
+  readonly discovery: Omit<Believed["discovery"], "consul"> & {
+    readonly consul?: (NonNullable<Believed["discovery"]["consul"]> & ConsulOptions) | undefined;
+  };
+};

@@ -81,8 +81,12 @@ class Mesh {
   /** Who served what: as the replicas counted it, and as the sidecar of `web` sees them. */
   async table(): Promise<string> {
     const answer = await fetch(`http://127.0.0.1:${this.web!.admin.port}/endpoints`);
-    const { orders } = (await answer.json()) as {
-      orders: { address: string; breaker: string; inFlight: number; latencyMs: number }[];
+    const {
+      orders: { endpoints: orders },
+    } = (await answer.json()) as {
+      orders: {
+        endpoints: { address: string; breaker: string; inFlight: number; latencyMs: number }[];
+      };
     };
     const rows = ORDERS.map(({ about }, i) => {
       const { served, failed } = this.#apps[i]!;

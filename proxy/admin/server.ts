@@ -68,7 +68,7 @@ export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
   },
   "/endpoints": {
     method: "GET",
-    about: "every endpoint of every upstream: source, breaker, in flight, latency",
+    about: "every upstream: its sources, and each endpoint with its health, whether it is used and why",
     answer: async (sidecar) => json(await endpointsView(sidecar)),
   },
   "/requests": {

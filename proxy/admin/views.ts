@@ -2,8 +2,10 @@
  * What the admin pages show, as plain values.
  */
 import type { Config } from "../../config/index.ts";
+import type { SupplyView } from "../../discovery/index.ts";
 import { type Metrics, type ProcessLog, RequestTally } from "../../telemetry/index.ts";
-import { mergedEndpoints, type PlaneReport } from "../report.ts";
+import { own } from "../own.ts";
+import { type EndpointView, mergedEndpoints, type PlaneReport } from "../report.ts";
 import { describeStack, endpoint, type StackParts } from "../stack.ts";
 import { systemClock, systemRandom } from "../system.ts";
 import { Upstream } from "../upstream/index.ts";
@@ -15,6 +17,7 @@ export interface AdminSubject {
   readonly metrics: Metrics;
   readonly log: ProcessLog;
   reports(): Promise<readonly PlaneReport[]>;
+  supplies(): Readonly<Record<string, SupplyView>>;
   setLogLevel(level: ProcessLog["level"]): void;
   drain(): Promise<void>;
 }
@@ -23,9 +26,7 @@ export interface AdminSubject {
 export function redactedConfig(config: Config): unknown {
   return JSON.parse(
     JSON.stringify(config, (key, value: unknown) =>
-      /token|secret|password|authorization|cookie|api-?key/i.test(key) && value !== undefined
-        ? "[redacted]"
-        : value,
+      /token|secret|password|auth|cookie|api-?key/i.test(key) && value !== undefined ? "[redacted]" : value,
     ),
   );
 }
@@ -46,9 +47,52 @@ export function stackView({ config, log }: AdminSubject): Record<string, readonl
   return described;
 }
 
-/** By upstream; what all data planes have learned about each endpoint, put together. Times in milliseconds. */
+/** What an endpoint is to discovery, beside what the data planes have learned about it. */
+type SeenEndpoint = Partial<EndpointView> & {
+  readonly address: string;
+  /** What the source says of it. */
+  readonly health: string;
+  /** Whether it may get requests. */
+  readonly used: boolean;
+  readonly why?: string;
+  /** What the active checks have found. */
+  readonly check?: string;
+};
+
+/**
+ * By upstream: how its sources are, and each endpoint with what is known of it, those that are not used as well. Times in
+ * milliseconds.
+ */
 export async function endpointsView(sidecar: AdminSubject): Promise<Record<string, unknown>> {
-  return mergedEndpoints(await sidecar.reports());
+  const learned = mergedEndpoints(await sidecar.reports());
+  return Object.fromEntries(
+    Object.entries(sidecar.supplies()).map(([key, { merge, sources, checks }]) => {
+      const views = new Map((own(learned, key) ?? []).map((view) => [view.address, view]));
+      const seen = new Map<string, SeenEndpoint>();
+      for (const { instances, source } of sources)
+        for (const { address, health, used, why } of instances) {
+          const view = views.get(address);
+          const check = checks[address];
+          if (seen.get(address)?.used === true) continue;
+          seen.set(address, {
+            address,
+            health,
+            // The data planes have the last word: checks and the order of the sources have been heard.
+            used: used && view !== undefined,
+            ...(why === undefined ? {} : { why }),
+            ...(check === undefined
+              ? {}
+              : { check: `${check.health}${check.note === "" ? "" : `: ${check.note}`}` }),
+            ...(view ?? { source }),
+          });
+        }
+      const states = sources.map(({ instances: _, ...state }) => state);
+      return [
+        key,
+        { ...(merge === undefined ? {} : { merge }), sources: states, endpoints: [...seen.values()] },
+      ];
+    }),
+  );
 }
 
 /** Oldest first. */

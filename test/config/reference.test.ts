@@ -22,6 +22,14 @@ const BASE = {
   routes: [{ to: [{ upstream: "orders" }] }],
 };
 
+/** The same for sources that are not in the file itself; each is of one kind. */
+const FROM = [
+  { consul: {} },
+  { dns: { name: "orders.internal", port: 80 } },
+  { kubernetes: { service: "orders" } },
+  { endpoints: [{ address: "127.0.0.1:9001" }] },
+].map((source) => ({ ...BASE, upstreams: { orders: { from: [source], healthCheck: {} } } }));
+
 function config(value: unknown): Config {
   return parseConfig(JSON.stringify(value), "heddle.json", {});
 }
@@ -64,16 +72,44 @@ test("the page shows faults as they are told", async (t) => {
 // --- defaults
 
 test("writing every default down changes nothing", async (t) => {
-  const explicit = structuredClone(BASE);
-  let count = 0;
-  for (const { path, fallback, isSection } of settings()) {
-    if (fallback === undefined || isSection || path === "upstreams" || path === "routes") continue;
-    put(explicit, path, fallback);
-    count++;
+  const counted = new Set<string>();
+  for (const base of [BASE, ...FROM]) {
+    const explicit = structuredClone(base);
+    for (const { path, fallback, isSection } of settings()) {
+      if (fallback === undefined || isSection || path === "upstreams" || path === "routes") continue;
+      if (!hasPlace(base, path)) continue;
+      put(explicit, path, fallback);
+      counted.add(path);
+    }
+    t.same(config(explicit), config(base));
   }
-  t.ok(count > 60, `${count} defaults`);
-  t.same(config(explicit), config(BASE));
+  const all = settings().filter(
+    ({ path, fallback, isSection }) => fallback !== undefined && !isSection && path.includes("."),
+  );
+  t.same(
+    all.map(({ path }) => path).filter((path) => !counted.has(path)),
+    [],
+    "every default has been written down",
+  );
 });
+
+/** Sections that mean something by being there: what is in them has a place only where they are. */
+function hasPlace(base: object, path: string): boolean {
+  const optional = settings().filter(
+    ({ isSection, required, fallback }) => isSection && !required && fallback === undefined,
+  );
+  return optional
+    .filter((section) => path.startsWith(`${section.path}.`))
+    .map((section) => section.path)
+    .concat([...path.matchAll(/\[\]/g)].map(({ index }) => path.slice(0, index)))
+    .every((section) => isIn(base, concrete(section)));
+}
+
+function isIn(value: unknown, steps: readonly (string | number)[]): boolean {
+  let inner = value;
+  for (const step of steps) inner = (inner as Record<string | number, unknown> | undefined)?.[step];
+  return inner !== undefined;
+}
 
 test("the defaults that are no plain value are what the page says", async (t) => {
   const { service, inbound, upstreams } = config(BASE);

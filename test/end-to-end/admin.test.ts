@@ -65,7 +65,7 @@ test("a start waits for the first word of discovery, but not for ever", async (t
   const silent = await rawEndpoint(t);
   const { addresses } = await startInProcess(
     t,
-    `discovery: { consul: { address: "http://${silent.address}" } }\nupstreams: { orders: {} }`,
+    `discovery: { consul: { address: "http://${silent.address}" } }\nupstreams: { orders: { follow: always } }`,
   );
   t.equal((await fetch(`http://127.0.0.1:${addresses.admin.port}/ready`)).status, 200);
   t.ok(silent.connections.length >= 1, "the registry had been asked by then");
@@ -85,8 +85,18 @@ test("/endpoints shows what is known of each endpoint", async (t) => {
     await client.until(/ok$/);
     client.take();
   }
-  const { orders } = JSON.parse(await admin("/endpoints"));
-  t.match(orders[0], { address: fine.address, source: "static", weight: 1, breaker: "closed", inFlight: 0 });
+  const { orders: seen } = JSON.parse(await admin("/endpoints"));
+  t.match(seen.sources, [{ source: "static", state: "current" }]);
+  const orders = seen.endpoints;
+  t.match(orders[0], {
+    address: fine.address,
+    health: "passing",
+    used: true,
+    source: "static",
+    weight: 1,
+    breaker: "closed",
+    inFlight: 0,
+  });
   t.match(orders[1], { address: gone.address, weight: 2, zone: "b", breaker: "open" });
   t.ok(orders[1].opensForMs > 0 && orders[1].opensForMs <= 5000);
   t.ok(orders[1].latencyMs > orders[0].latencyMs, "a failure counts as slow");

@@ -1,159 +1,12 @@
-import { Agent } from "node:http";
-import { setTimeout as pause } from "node:timers/promises";
 import { type Test, test } from "tap";
-import { type Answer, type App, call, startApp, type Teardown } from "../support/apps.ts";
+import type { Teardown } from "../support/apps.ts";
 import { type Consul, freePorts, startConsul, withoutConsul } from "../support/consul.ts";
+import { eventually } from "../support/consul-cluster.ts";
+import { Load, Replica } from "../support/mesh.ts";
 import { type SidecarProcess, startSidecar } from "../support/sidecar.ts";
 
 const PER_SECOND = 200;
 const CONSECUTIVE_FAILURES = 5;
-
-/** Requests at a steady rate through one sidecar, whatever becomes of the earlier ones. */
-class Load {
-  readonly name: string;
-  readonly sidecar: SidecarProcess;
-  /** How every fourth request is sent, with a body. */
-  method = "PUT";
-  answered = 0;
-  /** What a client would complain about. */
-  readonly faults: string[] = [];
-  #sent = 0;
-  #most = 0;
-  readonly #agent = new Agent({ keepAlive: true });
-  #ticks: NodeJS.Timeout | undefined;
-
-  constructor(name: string, sidecar: SidecarProcess) {
-    this.name = name;
-    this.sidecar = sidecar;
-  }
-
-  begin(t: Teardown, perSecond: number): void {
-    const startedAtMs = performance.now();
-    this.#ticks = setInterval(() => {
-      const due = ((performance.now() - startedAtMs) * perSecond) / 1000;
-      while (this.#sent < due) void this.#send(this.#sent++);
-    }, 5);
-    t.teardown(() => {
-      clearInterval(this.#ticks);
-      this.#agent.destroy();
-    });
-  }
-
-  get inFlight(): number {
-    return this.#sent - this.answered - this.faults.length;
-  }
-
-  /** Most requests that were in flight together since this was last asked. */
-  takeMost(): number {
-    const most = this.#most;
-    this.#most = 0;
-    return most;
-  }
-
-  /** Resolves when so many more requests have been answered. */
-  async go(requests: number): Promise<void> {
-    const until = this.answered + requests;
-    await eventually(`${requests} more answers`, async () => this.answered >= until);
-  }
-
-  /** Sends no more, and resolves when all have ended. */
-  async end(): Promise<void> {
-    clearInterval(this.#ticks);
-    await eventually("the last answer", async () => this.inFlight === 0);
-  }
-
-  async endpoints(): Promise<string[]> {
-    const page = await this.sidecar.admin.json<Record<string, { address: string }[]>>("/endpoints");
-    return (page["orders"] ?? []).map(({ address }) => address).sort();
-  }
-
-  async lists(replicas: readonly Replica[]): Promise<void> {
-    const wanted = replicas.map(({ address }) => address).sort();
-    await eventually(`endpoints ${wanted}`, async () => `${await this.endpoints()}` === `${wanted}`);
-  }
-
-  /** What its sidecar has counted. */
-  async attempts(): Promise<{ all: number; failed: number; opened: number; outcomes: string }> {
-    const { admin } = this.sidecar;
-    const series = await admin.series("heddle_attempts_total");
-    const count = (counted: typeof series) => counted.reduce((sum, { value }) => sum + value, 0);
-    return {
-      all: count(series),
-      failed: count(series.filter(({ labels }) => labels["outcome"] !== "success")),
-      opened: await admin.metric("heddle_breaker_opened_total"),
-      outcomes: series.map(({ labels, value }) => `${value} ${labels["outcome"]}`).join(", "),
-    };
-  }
-
-  async #send(n: number): Promise<void> {
-    this.#most = Math.max(this.#most, this.inFlight);
-    const body = n % 4 === 0 ? "four pages of order ".repeat(n % 80) : "";
-    const method = n % 4 === 0 ? this.method : "GET";
-    const path = `/${this.name}/${n}`;
-    try {
-      const { outbound } = this.sidecar.addresses;
-      const reply = await call(outbound.port, "orders", { agent: this.#agent, method, path, body });
-      if (reply.status === 200 && reply.body === `${path} ${body}`) this.answered++;
-      else this.faults.push(`${method} ${path}: ${reply.status} ${reply.body.slice(0, 200)}`);
-    } catch (thrown) {
-      this.faults.push(`${method} ${path}: ${(thrown as Error).message}`);
-    }
-  }
-}
-
-/** Asks until it holds; the limit only says what was waited for in vain. */
-async function eventually(what: string, holds: () => Promise<boolean>, limitMs = 20_000): Promise<void> {
-  for (const untilMs = performance.now() + limitMs; !(await holds()); await pause(20))
-    if (performance.now() > untilMs) throw new Error(`waited ${limitMs} ms for ${what}`);
-}
-
-/** One instance of `orders`: an app and its sidecar, which keeps its port over restarts. */
-class Replica {
-  readonly id: string;
-  readonly address: string;
-  /** Requests served, by the name of the load. */
-  readonly served: Record<string, number> = {};
-  app!: App;
-  sidecar!: SidecarProcess;
-  readonly #startSidecar: () => Promise<SidecarProcess>;
-
-  constructor(t: Teardown, consul: Consul, id: string, port: number) {
-    this.id = id;
-    this.address = `127.0.0.1:${port}`;
-    this.#startSidecar = () =>
-      startSidecar(t, {
-        service: { name: "orders", id, port: this.app.port, check: { interval: "1s" } },
-        inbound: { listen: this.address },
-        discovery: { consul: { address: consul.address } },
-        telemetry: { accessLog: false },
-      });
-  }
-
-  async start(t: Teardown): Promise<this> {
-    this.app = await startApp(t, this.#answer);
-    this.sidecar = await this.#startSidecar();
-    return this;
-  }
-
-  async kill(): Promise<void> {
-    await Promise.all([this.sidecar.kill(), this.app.stop()]);
-  }
-
-  async startAgain(): Promise<void> {
-    await this.app.start();
-    this.sidecar = await this.#startSidecar();
-  }
-
-  /** Says what was sent, so that a body that came in part is noticed; slowly, so that there is always one under way. */
-  #answer: Answer = async (request, response) => {
-    let text = "";
-    for await (const part of request.setEncoding("utf8")) text += part;
-    const [, load = ""] = request.url?.split("/") ?? [];
-    this.served[load] = (this.served[load] ?? 0) + 1;
-    await pause(10);
-    response.end(`${request.url} ${text}`);
-  };
-}
 
 async function passing(consul: Consul): Promise<string[]> {
   const entries = await consul.ask<{ Service: { ID: string } }[]>("/v1/health/service/orders?passing");
@@ -163,7 +16,7 @@ async function passing(consul: Consul): Promise<string[]> {
 /** A sidecar of a client of `orders`. */
 function startCaller(t: Teardown, consul: Consul, orders: object): Promise<SidecarProcess> {
   return startSidecar(t, {
-    upstreams: { orders },
+    upstreams: { orders: { follow: "always", ...orders } },
     discovery: { consul: { address: consul.address } },
     telemetry: { accessLog: false },
   });
@@ -179,7 +32,7 @@ test("clients do not notice what happens to replicas and to the registry", {
   const [inTurn, byDefault, ...replicas] = await Promise.all([
     startCaller(t, consul, { balancing: { algorithm: "roundRobin" }, breaker }),
     startCaller(t, consul, {}),
-    ...ports.map((port, n) => new Replica(t, consul, `orders-${n}`, port).start(t)),
+    ...ports.map((port, n) => new Replica(t, { address: consul.address }, `orders-${n}`, port).start(t)),
   ]);
   const [first, second] = replicas as [Replica, Replica, Replica];
   const load = new Load("in-turn", inTurn);
@@ -274,6 +127,8 @@ test("clients do not notice what happens to replicas and to the registry", {
       t.equal((await each.endpoints()).length, 3, "while it is away, all stay in use");
     await consul.start();
     await eventually("three registrations", async () => (await passing(consul)).length === 3);
+    // What was asked in vain waits a moment before it is asked again.
+    await Promise.all(loads.map((each) => each.hears()));
     await Promise.all(loads.map((each) => each.lists(replicas)));
     await serve(replicas, 50);
     t.equal((await load.attempts()).failed, before.failed);

@@ -1,0 +1,32 @@
+/**
+ * Where a sidecar without a file listens for its app and its operators: on the usual ports, or on any if another sidecar of
+ * this machine has them. What peers and apps rely on is in its definition, so that several can stand side by side as those
+ * of `consul connect proxy` do.
+ */
+import { once } from "node:events";
+import { createServer } from "node:net";
+
+const USUAL = { outbound: 15001, admin: 15000 } as const;
+
+/** The settings `outbound.listen` and `admin.listen` for ports that are free at the moment. */
+export async function usualPorts(): Promise<readonly (readonly [path: readonly string[], value: string])[]> {
+  return Promise.all(
+    Object.entries(USUAL).map(async ([section, port]) => {
+      const free = await isFree(port);
+      return [[section, "listen"], `127.0.0.1:${free ? port : 0}`] as const;
+    }),
+  );
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen(port, "127.0.0.1");
+    await once(server, "listening");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
+}

@@ -1,0 +1,1 @@
+export { ControlPlane, localPorts } from "./control-plane.ts";
