@@ -8,6 +8,8 @@ import type { PeakEwma } from "./latency.ts";
 
 /** What an algorithm may know about an endpoint. */
 export interface Candidate {
+  /** What it is known by, over all changes: `10.0.0.1:8080`. */
+  readonly key: string;
   /** Share of traffic relative to its peers; at least 1. */
   readonly weight: number;
   /** Requests that this sidecar has sent there and that have not ended. */
@@ -17,15 +19,49 @@ export interface Candidate {
 }
 
 export interface Balancer {
-  /** Undefined only when there are no candidates. */
-  pick<C extends Candidate>(candidates: readonly C[], nowMs: number): C | undefined;
+  /**
+   * Undefined only when there are no candidates.
+   * @param candidates the same list, by identity, as long as nothing has changed: what is made from it may be kept with it
+   * @param hash of the request, 32 bits without sign, for those that choose by it; undefined for a request that has none
+   */
+  pick<C extends Candidate>(candidates: readonly C[], nowMs: number, hash?: number): C | undefined;
 }
 
 /** The algorithms by the names that the configuration has for them, the default first. */
-export const BALANCING_ALGORITHMS = ["peakEwma", "leastRequest", "roundRobin", "random"] as const;
+export const BALANCING_ALGORITHMS = [
+  "peakEwma",
+  "leastRequest",
+  "roundRobin",
+  "random",
+  "ringHash",
+  "maglev",
+] as const;
 
 export type BalancingAlgorithm = (typeof BALANCING_ALGORITHMS)[number];
 
 export interface BalancingOptions {
   readonly algorithm: BalancingAlgorithm;
+  /**
+   * How many candidates `leastRequest` and `peakEwma` draw to keep the best of: 2 unless told otherwise. From the
+   * number of candidates on, it is the best of all.
+   */
+  readonly choices?: number;
+  /**
+   * `leastRequest` only, and only where weights differ: choose as Envoy does, by chance in proportion to
+   * `weight / (inFlight + 1) ** bias`, instead of by `choices`. Undefined unless told otherwise: under load Envoy's
+   * way gives shares of the root of the weight, see least-request.ts.
+   */
+  readonly bias?: number;
+  /**
+   * `ringHash` only: how many points of its ring a unit of weight has, so that no ring has fewer; 1024 unless told
+   * otherwise.
+   */
+  readonly minimumRingSize?: number;
+  /** `ringHash` only: how many points its ring may have, up to 8,388,608; 262,144 unless told otherwise. */
+  readonly maximumRingSize?: number;
+  /**
+   * `ringHash` and `maglev` only: how many times its share of what is in flight a candidate may carry before it is
+   * passed over, above 1. No bound unless told otherwise; see bounded-load.ts.
+   */
+  readonly loadFactor?: number;
 }

@@ -2,19 +2,25 @@
  * From the name in the configuration to the algorithm. A new algorithm is one file and one line here.
  */
 import type { Random } from "../core/index.ts";
-import type { Balancer, BalancingAlgorithm } from "./balancer.ts";
+import type { Balancer, BalancingAlgorithm, BalancingOptions } from "./balancer.ts";
 import { leastRequestBalancer } from "./least-request.ts";
+import { maglevBalancer } from "./maglev.ts";
 import { peakEwmaBalancer } from "./peak-ewma.ts";
 import { randomBalancer } from "./random.ts";
+import { ringHashBalancer } from "./ring-hash.ts";
 import { roundRobinBalancer } from "./round-robin.ts";
 
-const ALGORITHMS: Readonly<Record<BalancingAlgorithm, (random: Random) => Balancer>> = {
+const ALGORITHMS: Readonly<
+  Record<BalancingAlgorithm, (random: Random, options: BalancingOptions) => Balancer>
+> = {
   roundRobin: roundRobinBalancer,
   leastRequest: leastRequestBalancer,
   peakEwma: peakEwmaBalancer,
   random: randomBalancer,
+  ringHash: ringHashBalancer,
+  maglev: maglevBalancer,
 };
 
-export function createBalancer(algorithm: BalancingAlgorithm, random: Random): Balancer {
-  return ALGORITHMS[algorithm](random);
+export function createBalancer(options: BalancingOptions, random: Random): Balancer {
+  return ALGORITHMS[options.algorithm](random, options);
 }

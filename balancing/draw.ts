@@ -1,5 +1,5 @@
 /**
- * Two different candidates at random, every ordered pair equally likely.
+ * Two or more different candidates at random, every ordered pair equally likely.
  *
  * Without replacement: drawn with replacement, two candidates would be the same one half of the time, and the
  * busier one of two would be chosen in a quarter of all draws instead of never.
@@ -43,6 +43,76 @@ function betterOfTwoByWeight<C extends Weighted>(
   const ticket = random.next() * (total - weight);
   const second = indexOf(sums, ticket < sums[first]! - weight ? ticket : ticket + weight);
   return choose(candidates[first]!, candidates[second]!);
+}
+
+/**
+ * Of `choices` different candidates, each drawn by its weight, the one of the least load; a tie goes to the one that
+ * was drawn first. Apart from `betterOfTwo`, which needs no memory of what was drawn and is asked far more often.
+ */
+export function leastOfMany<C extends Weighted>(
+  candidates: readonly C[],
+  choices: number,
+  random: Random,
+  loadOf: (candidate: C) => number,
+): C | undefined {
+  const count = candidates.length;
+  if (choices >= count) return leastOfAll(candidates, random, loadOf);
+  const sums = weightSums(candidates);
+  let weightLeft = sums?.[count - 1] ?? count;
+  /** Places, in ascending order. */
+  const drawn: number[] = [];
+  let least: C | undefined;
+  let leastLoad = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < choices; i++) {
+    // As in a draw of two: each one drawn before leaves a hole in the line, and the ticket steps over it.
+    let ticket = random.next() * weightLeft;
+    if (sums === undefined) {
+      ticket = Math.floor(ticket);
+      for (const place of drawn) if (ticket >= place) ticket++;
+    } else {
+      for (const place of drawn)
+        if (ticket >= sums[place]! - candidates[place]!.weight) ticket += candidates[place]!.weight;
+    }
+    const place = sums === undefined ? ticket : indexOf(sums, ticket);
+    const candidate = candidates[place]!;
+    const load = loadOf(candidate);
+    if (least === undefined || load < leastLoad) {
+      least = candidate;
+      leastLoad = load;
+    }
+    weightLeft -= sums === undefined ? 1 : candidate.weight;
+    let end = drawn.length;
+    for (; end > 0 && drawn[end - 1]! > place; end--) drawn[end] = drawn[end - 1]!;
+    drawn[end] = place;
+  }
+  return least;
+}
+
+/**
+ * The same when all of them would be drawn, in one pass. Of those that tie, each is kept with a chance in proportion to
+ * its weight, as the first one drawn would be: always the first of the list, and every sidecar would rush the same.
+ */
+function leastOfAll<C extends Weighted>(
+  candidates: readonly C[],
+  random: Random,
+  loadOf: (candidate: C) => number,
+): C | undefined {
+  let least: C | undefined;
+  let leastLoad = Number.POSITIVE_INFINITY;
+  let tied = 0;
+  for (const candidate of candidates) {
+    const load = loadOf(candidate);
+    if (least !== undefined && load > leastLoad) continue;
+    tied = load === leastLoad ? tied + candidate.weight : candidate.weight;
+    if (load < leastLoad || random.next() * tied < candidate.weight) least = candidate;
+    leastLoad = load;
+  }
+  return least;
+}
+
+/** Their shares shall differ: a list of equals is answered from memory. */
+export function weightsDiffer(candidates: readonly Weighted[]): boolean {
+  return candidates.length > 1 && weightSums(candidates) !== undefined;
 }
 
 /** A list is made anew whenever endpoints change, so its sums are made once. */

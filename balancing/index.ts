@@ -1,3 +1,4 @@
+export { type ApertureSlice, aperture, type PeerPlace, placeAmong, placeOfId } from "./aperture.ts";
 export {
   BALANCING_ALGORITHMS,
   type Balancer,
@@ -6,4 +7,12 @@ export {
   type Candidate,
 } from "./balancer.ts";
 export { createBalancer } from "./create-balancer.ts";
+export { hash32 } from "./hash.ts";
 export { PeakEwma } from "./latency.ts";
+export {
+  DEFAULT_PRIORITY,
+  type PriorityLevel,
+  priorityShares,
+} from "./priority.ts";
+export { DEFAULT_SLOW_START, SlowStart, type SlowStartOptions, slowStartFactor } from "./slow-start.ts";
+export { DEFAULT_ZONES, type ZoneCapacity, zoneShares } from "./zones.ts";

@@ -5,13 +5,21 @@
  * its requests pile up. (Finagle's Peak EWMA load metric with power of two choices.)
  */
 import type { Random } from "../core/index.ts";
-import type { Balancer, Candidate } from "./balancer.ts";
-import { betterOfTwo } from "./draw.ts";
+import type { Balancer, BalancingOptions, Candidate } from "./balancer.ts";
+import { betterOfTwo, leastOfMany } from "./draw.ts";
 
 /** The cost of an endpoint nobody has heard of yet but that is already busy: one probe, not a rush. */
 const UNKNOWN_BUSY_COST = 1e9;
 
-export function peakEwmaBalancer(random: Random): Balancer {
+export function peakEwmaBalancer(
+  random: Random,
+  { choices = 2 }: Pick<BalancingOptions, "choices"> = {},
+): Balancer {
+  if (choices !== 2)
+    return {
+      pick: (candidates, nowMs) =>
+        leastOfMany(candidates, choices, random, (candidate) => cost(candidate, nowMs)),
+    };
   return {
     pick<C extends Candidate>(candidates: readonly C[], nowMs: number): C | undefined {
       return betterOfTwo(candidates, random, (first, second) =>

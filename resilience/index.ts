@@ -4,6 +4,9 @@ export { type BreakerOptions, BreakerRotation, type BreakerState, EndpointBreake
 export { concurrencyLimit } from "./concurrency-limit.layer.ts";
 export { ConcurrencyLimit, type ConcurrencyOptions } from "./concurrency-limit.ts";
 export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
+export { OutlierDetection } from "./outlier-detection.ts";
+export { DEFAULT_OUTLIERS, type OutlierOptions } from "./outlier-options.ts";
+export type { Standing } from "./outlier-standing.ts";
 export { retry } from "./retry.layer.ts";
 export {
   mayBeRepeated,

@@ -1,8 +1,13 @@
 /**
- * `npm run bench:micro`: the cost of the codec and of the stack alone, in nanoseconds, on an otherwise idle machine.
+ * `npm run bench:micro`: the cost of the codec, of the stack and of choosing by hash alone, in nanoseconds, on an
+ * otherwise idle machine.
  */
 import { run } from "mitata";
 import "./codec.ts";
+import "./hashing.ts";
+import { printPauses } from "./pauses.ts";
 import "./stack.ts";
 
-await run({ colors: process.stdout.isTTY, format: process.argv.includes("--json") ? "json" : "mitata" });
+const json = process.argv.includes("--json");
+await run({ colors: process.stdout.isTTY, format: json ? "json" : "mitata" });
+if (!json) printPauses();

@@ -85,7 +85,7 @@ export class Upstream {
     this.limit = new ConcurrencyLimit(options.limits);
     this.budget = new RetryBudget(options.retries.budget);
     this.#parts = parts;
-    this.#balancer = createBalancer(options.balancing.algorithm, parts.random);
+    this.#balancer = createBalancer(options.balancing, parts.random);
     this.#rotation = new BreakerRotation(parts.clock, options.breaker.windowMs);
     this.#reach = {
       createBreaker: ({ key }) => this.#createBreaker(key),

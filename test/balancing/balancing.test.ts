@@ -1,5 +1,5 @@
 import { test } from "tap";
-import { betterOfTwo } from "../../balancing/draw.ts";
+import { betterOfTwo, leastOfMany } from "../../balancing/draw.ts";
 import {
   type Balancer,
   type BalancingAlgorithm,
@@ -23,6 +23,10 @@ class Replica implements Candidate {
     this.name = name;
     this.weight = weight;
   }
+
+  get key(): string {
+    return this.name;
+  }
 }
 
 function replicas(...weights: number[]): Replica[] {
@@ -43,7 +47,7 @@ function sharesOf(chosen: readonly Replica[], among: readonly Replica[]): number
 
 test("without candidates nothing is chosen, and a single one always", async (t) => {
   for (const algorithm of ALGORITHMS) {
-    const balancer = createBalancer(algorithm, seededRandom(1));
+    const balancer = createBalancer({ algorithm }, seededRandom(1));
     const only = new Replica("A");
     only.inFlight = 1000;
     only.latency.observe(5000, true, 0);
@@ -62,7 +66,7 @@ test("round robin gives turns by weight and spreads them", async (t) => {
     [[1, 2], "BABBAB"],
   ];
   for (const [weights, expected] of sequences) {
-    const balancer = createBalancer("roundRobin", seededRandom(1));
+    const balancer = createBalancer({ algorithm: "roundRobin" }, seededRandom(1));
     t.equal(names(picks(balancer, replicas(...weights), expected.length)), expected, `${weights}`);
   }
 });
@@ -72,7 +76,7 @@ test("in each round every endpoint gets exactly its weight in turns, whatever th
   for (let round = 0; round < 100; round++) {
     const among = replicas(...Array.from({ length: 1 + below(random, 8) }, () => 1 + below(random, 20)));
     const total = among.reduce((sum, { weight }) => sum + weight, 0);
-    const balancer = createBalancer("roundRobin", random);
+    const balancer = createBalancer({ algorithm: "roundRobin" }, random);
     for (const again of [1, 2]) {
       const shares = sharesOf(picks(balancer, among, total), among);
       const turns = shares.map((share) => Math.round(share * total));
@@ -83,7 +87,7 @@ test("in each round every endpoint gets exactly its weight in turns, whatever th
 
 test("a new list of endpoints keeps the place of those that stay", async (t) => {
   const [a, b, c] = replicas(1, 1, 1) as [Replica, Replica, Replica];
-  const balancer = createBalancer("roundRobin", seededRandom(1));
+  const balancer = createBalancer({ algorithm: "roundRobin" }, seededRandom(1));
   t.equal(names(picks(balancer, [a, b], 1)), "A");
   t.equal(names(picks(balancer, [a, b], 1)), "B", "a copy of the list is the same list");
   t.equal(names(picks(balancer, [a, b], 1)), "A");
@@ -99,7 +103,7 @@ test("random gives shares by weight", async (t) => {
   ]) {
     const among = replicas(...weights);
     const total = weights.reduce((sum, weight) => sum + weight);
-    const chosen = picks(createBalancer("random", seededRandom(5)), among, 100_000);
+    const chosen = picks(createBalancer({ algorithm: "random" }, seededRandom(5)), among, 100_000);
     // One percentage point is more than six standard deviations.
     for (const [i, share] of sharesOf(chosen, among).entries())
       t.ok(Math.abs(share - weights[i]! / total) < 0.01, `${share} for ${weights[i]} of ${total}`);
@@ -110,8 +114,8 @@ test("random reaches the first and the last, and never past the last", async (t)
   const among = replicas(1, 2, 7);
   const lowest: Random = { next: () => 0 };
   const highest: Random = { next: () => 1 - 2 ** -53 };
-  t.equal(createBalancer("random", lowest).pick(among, 0), among[0]);
-  t.equal(createBalancer("random", highest).pick(among, 0), among[2]);
+  t.equal(createBalancer({ algorithm: "random" }, lowest).pick(among, 0), among[0]);
+  t.equal(createBalancer({ algorithm: "random" }, highest).pick(among, 0), among[2]);
 });
 
 // --- the power of two choices
@@ -137,7 +141,7 @@ test("of two endpoints the busier is never chosen", async (t) => {
     for (const replica of among) replica.latency.observe(10, false, 0);
     among[0].inFlight = 4;
     among[1].inFlight = 3;
-    const chosen = picks(createBalancer(algorithm, seededRandom(2)), among, 1000);
+    const chosen = picks(createBalancer({ algorithm }, seededRandom(2)), among, 1000);
     t.same(sharesOf(chosen, among), [0, 1], algorithm);
   }
 });
@@ -146,7 +150,7 @@ test("an endpoint of three times the weight may carry three times as much", asyn
   const among = replicas(3, 1) as [Replica, Replica];
   for (const replica of among) replica.latency.observe(10, false, 0);
   for (const algorithm of ["leastRequest", "peakEwma"] as const) {
-    const balancer = createBalancer(algorithm, seededRandom(2));
+    const balancer = createBalancer({ algorithm }, seededRandom(2));
     among[1].inFlight = 1;
     among[0].inFlight = 2;
     t.same(sharesOf(picks(balancer, among, 100), among), [1, 0], `${algorithm}: twice as much is little`);
@@ -162,7 +166,7 @@ test("an endpoint of three times the weight may carry three times as much", asyn
 test("between equals chance decides evenly", async (t) => {
   for (const algorithm of ["leastRequest", "peakEwma"] as const) {
     const among = replicas(1, 1, 1, 1);
-    const chosen = picks(createBalancer(algorithm, seededRandom(4)), among, 40_000);
+    const chosen = picks(createBalancer({ algorithm }, seededRandom(4)), among, 40_000);
     for (const share of sharesOf(chosen, among))
       t.ok(Math.abs(share - 0.25) < 0.015, `${algorithm}: ${share}`);
   }
@@ -203,7 +207,7 @@ test("a failure counts as a second at least, however fast it was", async (t) => 
 });
 
 test("an endpoint nobody has heard of gets one request and no rush, and one in disgrace is tried again", async (t) => {
-  const balancer = createBalancer("peakEwma", seededRandom(8));
+  const balancer = createBalancer({ algorithm: "peakEwma" }, seededRandom(8));
   const [known, fresh] = replicas(1, 1) as [Replica, Replica];
   known.latency.observe(100, false, 0);
   known.inFlight = 50;
@@ -281,7 +285,7 @@ function shareOfTheFirst(
   everyMs = 1,
 ): number {
   const random = seededRandom(21);
-  const balancer = createBalancer(algorithm, random);
+  const balancer = createBalancer({ algorithm }, random);
   const among = behaviours.map(({ weight }, i) => new Replica(`${i}`, weight));
   const agenda = new Agenda();
   let first = 0;
@@ -346,7 +350,7 @@ test("a light endpoint beside one of three times its weight gets a quarter of bu
 /** The mean time of a job in a farm of single servers with exponential times of mean 1, at this load. */
 function meanTimeInFarm(algorithm: BalancingAlgorithm, servers: number, load: number, jobs: number): number {
   const random = seededRandom(33);
-  const balancer = createBalancer(algorithm, random);
+  const balancer = createBalancer({ algorithm }, random);
   const farm = Array.from({ length: servers }, (_, i) => ({ replica: new Replica(`${i}`), freeAt: 0 }));
   const among = farm.map(({ replica }) => replica);
   const byReplica = new Map(farm.map((server) => [server.replica, server]));
@@ -378,8 +382,8 @@ test("two choices at 90 % load: the mean time is the supermarket model's 2.6141,
 
 test("a replica with one slow first answer is in use again within seconds", async (t) => {
   const random = seededRandom(20);
-  const balancer = createBalancer("peakEwma", random);
-  const endpoints = [0, 1, 2].map(() => ({ weight: 1, inFlight: 0, latency: new PeakEwma() }));
+  const balancer = createBalancer({ algorithm: "peakEwma" }, random);
+  const endpoints = [0, 1, 2].map((i) => ({ key: `${i}`, weight: 1, inFlight: 0, latency: new PeakEwma() }));
   for (const { latency } of endpoints) latency.observe(1, false, 0);
   // It came back cold: its first answer took 60 ms, all others take 1 ms.
   endpoints[0]!.latency.observe(60, false, 0);
@@ -391,4 +395,95 @@ test("a replica with one slow first answer is in use again within seconds", asyn
     if (nowMs > 10_000) served[endpoints.indexOf(chosen)]!++;
   }
   t.ok(served[0]! >= 200, `it had ${served[0]} of 2000 requests after 10 s`);
+});
+
+// --- more than two choices, and Envoy's law
+
+test("of three drawn, every set is equally likely, and none is drawn twice", async (t) => {
+  const random = seededRandom(12);
+  const among = replicas(1, 1, 1, 1, 1);
+  const counts = new Map<string, number>();
+  for (let i = 0; i < 100_000; i++) {
+    let set = "";
+    leastOfMany(among, 3, random, ({ name }) => {
+      set += name;
+      return 0;
+    });
+    counts.set(set, (counts.get(set) ?? 0) + 1);
+  }
+  t.equal(counts.size, 60, "five times four times three orders");
+  // 1,667 are expected of each; 15 % are six standard deviations.
+  for (const [set, count] of counts) t.ok(Math.abs(count - 1667) < 250, `${set}: ${count}`);
+});
+
+test("of three drawn by weight, the first is so by its weight and the others by what is left", async (t) => {
+  const random = seededRandom(13);
+  const among = replicas(1, 2, 3, 4);
+  const counts = new Map<string, number>();
+  for (let i = 0; i < 200_000; i++) {
+    let set = "";
+    leastOfMany(among, 3, random, ({ name }) => {
+      set += name;
+      return 0;
+    });
+    counts.set(set, (counts.get(set) ?? 0) + 1);
+  }
+  t.equal(counts.size, 24);
+  for (const [set, count] of counts) {
+    const [first, second, third] = [...set].map((name) => among.find((one) => one.name === name)!.weight);
+    const share = ((first! / 10) * second! * third!) / (10 - first!) / (10 - first! - second!);
+    const deviation = Math.sqrt(share * (1 - share) * 200_000);
+    t.ok(Math.abs(count - share * 200_000) < 5 * deviation, `${set}: ${count}, expected ${share * 200_000}`);
+  }
+});
+
+test("more choices find the least loaded more often, and as many as there are always do", async (t) => {
+  for (const algorithm of ["leastRequest", "peakEwma"] as const) {
+    const among = replicas(1, 1, 1, 1, 1, 1);
+    for (const [i, replica] of among.entries()) {
+      replica.latency.observe(10, false, 0);
+      replica.inFlight = i + 1;
+    }
+    const shareOfLeast = (choices: number) =>
+      sharesOf(picks(createBalancer({ algorithm, choices }, seededRandom(2)), among, 30_000), among)[0]!;
+    for (const choices of [1, 2, 3, 5])
+      t.ok(
+        Math.abs(shareOfLeast(choices) - choices / 6) < 0.015,
+        `${algorithm} of ${choices}: ${shareOfLeast(choices)}`,
+      );
+    for (const choices of [6, 100]) t.equal(shareOfLeast(choices), 1, `${algorithm} of ${choices}`);
+  }
+});
+
+test("among all that tie chance decides by weight", async (t) => {
+  const among = replicas(1, 2, 7);
+  const balancer = createBalancer({ algorithm: "leastRequest", choices: 3 }, seededRandom(6));
+  for (const [i, share] of sharesOf(picks(balancer, among, 100_000), among).entries())
+    t.ok(Math.abs(share - [0.1, 0.2, 0.7][i]!) < 0.01, `${share}`);
+});
+
+test("with a bias and different weights, chance is as weight / (in flight + 1) ** bias", async (t) => {
+  const among = replicas(1, 2, 4);
+  for (const [i, inFlight] of [0, 3, 1].entries()) among[i]!.inFlight = inFlight;
+  const shares = (bias: number) =>
+    sharesOf(
+      picks(createBalancer({ algorithm: "leastRequest", bias }, seededRandom(7)), among, 100_000),
+      among,
+    );
+  for (const [bias, scores] of [
+    [0, [1, 2, 4]],
+    [1, [1, 1 / 2, 2]],
+    [2, [1, 1 / 8, 1]],
+  ] as const) {
+    const total = scores[0] + scores[1] + scores[2];
+    for (const [i, share] of shares(bias).entries())
+      t.ok(Math.abs(share - scores[i]! / total) < 0.01, `bias ${bias}: ${share}`);
+  }
+});
+
+test("with a bias and equal weights, the less loaded of two is chosen as without", async (t) => {
+  const among = replicas(2, 2);
+  among[0]!.inFlight = 1;
+  const balancer = createBalancer({ algorithm: "leastRequest", bias: 1 }, seededRandom(7));
+  t.equal(names(picks(balancer, among, 20)), "B".repeat(20));
 });

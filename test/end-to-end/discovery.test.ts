@@ -306,5 +306,6 @@ test("an endpoint that is the sidecar's own way out is not used, whoever names i
   await eventually("the app alone", async () => (await used(admin, "orders")).join() === app!.address);
   for (let i = 0; i < 10; i++) t.equal(await answer(port, "orders"), "200 fine");
   const said = records.find(({ message }) => message.includes("own way out"));
-  t.match(said, { level: "error", refused: own });
+  t.equal(said?.level, "error");
+  t.same(new Set(said?.["refused"] as string[]), new Set(own));
 });
