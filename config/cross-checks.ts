@@ -18,6 +18,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...sourceFaults(config),
     ...sidecarFaults(config),
     ...healthCheckFaults(config),
+    ...hashFaults(config),
     ...loopFaults(config),
     ...routeFaults(config),
     ...portFaults(config, isSet),
@@ -102,6 +103,23 @@ function sidecarFaults({ service, discovery }: Config): Complaint[] {
   if (service !== undefined && (sidecarFor !== undefined || proxyId !== undefined))
     return [{ path, message: "expected it without service, which the definition in Consul names, got both" }];
   return [];
+}
+
+const BY_HASH = new Set(["ringHash", "maglev"]);
+
+/** An algorithm that goes by what a request is known by, and nothing that it is known by. */
+function hashFaults(config: Config): Complaint[] {
+  return Object.entries(config.upstreams).flatMap(([name, { options }]) => {
+    const { algorithm } = options.balancing;
+    const path = ["upstreams", name, "balancing"];
+    if (BY_HASH.has(algorithm) && options.hash.length === 0)
+      return [{ path, message: `expected hash with ${algorithm}, which goes by it; none came` }];
+    if (!BY_HASH.has(algorithm) && options.hash.length > 0) {
+      const message = `expected an algorithm that goes by it, ringHash or maglev, got ${algorithm}`;
+      return [{ path: [...path, "hash"], message }];
+    }
+    return [];
+  });
 }
 
 /** Checks that no answer could pass. */

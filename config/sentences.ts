@@ -106,6 +106,17 @@ export const SENTENCES: Sentences = {
     balancing: "How an endpoint is chosen.",
     "balancing.algorithm":
       "How an endpoint is chosen; `peakEwma` prefers the one with the least latency and load.",
+    "balancing.choices":
+      "How many endpoints `leastRequest` and `peakEwma` draw to take the best of; from their number on it is the best of all.",
+    "balancing.hash":
+      "What a request is known by, for `ringHash` and `maglev`: the first of these that it has. One that has none goes to any.",
+    "balancing.hash[].header": "The value of this header field.",
+    "balancing.hash[].cookie": "The value of this cookie.",
+    "balancing.hash[].query": "The value of this parameter of the query.",
+    "balancing.hash[].path": "The path without the query.",
+    "balancing.hash[].source": "The caller's address.",
+    "balancing.loadFactor":
+      "For `ringHash` and `maglev`: an endpoint with more than so many times its share of what is in flight is passed over for the next.",
     ...under("timeouts", TIMEOUTS),
     ...under("retries", RETRIES),
     ...under("breaker", BREAKER),

@@ -116,10 +116,45 @@ const breakerWith = (enabled: boolean) =>
   );
 
 const ALGORITHM = `one of ${BALANCING_ALGORITHMS.join(", ")}`;
-const balancing = withDefaults(
+const FACTOR = "a number from 1.01 to 100, such as 1.25";
+const HASH = "exactly one of header, cookie, query, path, source";
+const hashKey = v.pipe(
   section({
-    algorithm: v.optional(v.picklist(BALANCING_ALGORITHMS, ALGORITHM), BALANCING_ALGORITHMS[0]),
+    header: v.optional(text("the name of a header field")),
+    cookie: v.optional(text("the name of a cookie")),
+    query: v.optional(text("the name of a parameter of the query")),
+    path: v.optional(flag),
+    source: v.optional(flag),
   }),
+  v.check(
+    (given) => Object.values(given).filter((value) => value !== undefined && value !== false).length === 1,
+    HASH,
+  ),
+  v.transform(({ header, cookie, query, path: byPath }) =>
+    header !== undefined
+      ? { of: "header" as const, name: header.toLowerCase() }
+      : cookie !== undefined
+        ? { of: "cookie" as const, name: cookie }
+        : query !== undefined
+          ? { of: "query" as const, name: query }
+          : { of: byPath === true ? ("path" as const) : ("source" as const) },
+  ),
+);
+
+const balancing = withDefaults(
+  v.pipe(
+    section({
+      algorithm: v.optional(v.picklist(BALANCING_ALGORITHMS, ALGORITHM), BALANCING_ALGORITHMS[0]),
+      choices: v.optional(wholeNumber(2, 1000), 2),
+      hash: v.optional(v.array(hashKey, "a list of what a request is known by"), []),
+      loadFactor: v.optional(v.pipe(v.number(FACTOR), v.minValue(1.01, FACTOR), v.maxValue(100, FACTOR))),
+    }),
+    // Undefined members are left out: each algorithm has its own defaults.
+    v.transform(({ algorithm, choices, hash, loadFactor }) => ({
+      hash,
+      options: { algorithm, choices, ...(loadFactor === undefined ? {} : { loadFactor }) },
+    })),
+  ),
 );
 
 const UPGRADE = "a protocol such as websocket, in lower case; not h2c, whose requests would pass unread";
@@ -152,17 +187,25 @@ const upstream = v.pipe(
     upgrades,
   }),
   v.transform(
-    ({ endpoints: named, service, from: sources, merge: how, follow: when, healthCheck: check, ...rest }) => {
-      const { localPort, keepAlive, ...options } = rest;
+    ({
+      endpoints: named,
+      service,
+      from: sources,
+      merge: together,
+      follow: when,
+      healthCheck: check,
+      ...rest
+    }) => {
+      const { localPort, keepAlive, balancing: how, ...options } = rest;
       return {
         endpoints: named,
         service,
         from: sources,
-        merge: how,
+        merge: together,
         follow: when,
         healthCheck: check,
         localPort,
-        options: { ...options, keepAliveMs: keepAlive },
+        options: { ...options, balancing: how.options, hash: how.hash, keepAliveMs: keepAlive },
       };
     },
   ),
@@ -220,6 +263,7 @@ const inbound = withDefaults(
         listener: listenerOptions(listener),
         app: {
           balancing: { algorithm: "random" as const },
+          hash: [],
           timeouts,
           retries,
           breaker,

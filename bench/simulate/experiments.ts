@@ -4,6 +4,7 @@
 import { beyondRoundRobin } from "./experiments/beyond-round-robin.ts";
 import { fanOut } from "./experiments/fan-out.ts";
 import { fastFailures } from "./experiments/fast-failures.ts";
+import { hashing } from "./experiments/hashing.ts";
 import { ownView } from "./experiments/own-view.ts";
 import { queues } from "./experiments/queues.ts";
 import { supermarket } from "./experiments/supermarket.ts";
@@ -18,4 +19,5 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   "fast-failures": fastFailures,
   weights,
   "fan-out": fanOut,
+  hashing,
 };

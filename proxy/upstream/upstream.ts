@@ -30,10 +30,13 @@ import {
 import type { UpstreamCounts } from "../../telemetry/index.ts";
 import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
 import { ConnectionPool } from "./pool.ts";
+import { type HashKey, requestHash } from "./request-hash.ts";
 
 /** Everything that the configuration says about an upstream, defaults filled in. */
 export interface UpstreamOptions {
   readonly balancing: BalancingOptions;
+  /** What a request is known by, for algorithms that choose by it; the first that it has. */
+  readonly hash: readonly HashKey[];
   readonly timeouts: TimeoutOptions;
   readonly retries: RetryOptions;
   readonly breaker: BreakerOptions;
@@ -138,7 +141,12 @@ export class Upstream {
       const untried = candidates.filter((endpoint) => !exchange.hasTried(endpoint.key));
       if (untried.length > 0) candidates = untried;
     }
-    const chosen = this.#balancer.pick(candidates, this.#parts.clock.now());
+    const { hash } = this.options;
+    const chosen = this.#balancer.pick(
+      candidates,
+      this.#parts.clock.now(),
+      hash.length === 0 ? undefined : requestHash(hash, exchange),
+    );
     if (chosen === undefined)
       throw new ProxyError(
         "breaker_open",
