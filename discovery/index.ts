@@ -14,6 +14,7 @@ export {
   type TargetInstances,
   type ValueMatch,
 } from "./consul/chain.ts";
+export { type ChainBalancing, NO_BALANCING } from "./consul/chain-balancing.ts";
 export {
   type ConsulOptions,
   isConsulAddress,

@@ -5,6 +5,7 @@
  * The agent's answer is a graph whose nodes may share others. It is walked once: a splitter that leads to splitters is
  * multiplied out, so that what is left is flat, and is what heddle's own routes are.
  */
+import { type ChainBalancing, readBalancing } from "./chain-balancing.ts";
 import {
   type ChainDestination,
   type ChainHeaders,
@@ -49,7 +50,7 @@ export interface ChainRoute {
 export interface ChainTarget extends TargetInstances {
   readonly connectMs: number | undefined;
   readonly requestMs: number | undefined;
-  readonly algorithm: string | undefined;
+  readonly balancing: ChainBalancing;
   readonly failover: readonly TargetInstances[];
 }
 
@@ -211,7 +212,7 @@ class ChainReader {
       ...instances,
       connectMs: bounded(atLeast(1, durationMs(field(resolver, "ConnectTimeout")))),
       requestMs: limitMs(field(resolver, "RequestTimeout")),
-      algorithm: text(field(field(node, "LoadBalancer"), "Policy")),
+      balancing: readBalancing(field(node, "LoadBalancer")),
       failover: list(field(failover, "Targets")).flatMap((target) => {
         const other = this.#instances(text(target));
         if (other === undefined)

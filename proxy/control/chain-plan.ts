@@ -8,6 +8,7 @@
 import type { BalancingAlgorithm } from "../../balancing/index.ts";
 import type {
   Chain,
+  ChainBalancing,
   ChainMatch,
   ChainTarget,
   SourceOptions,
@@ -136,26 +137,56 @@ function slowestByTarget({ routes }: Chain): ReadonlyMap<string, number> {
 function optionsFor(
   usual: UpstreamOptions,
   { connectMs: tunedMs }: ChainOrigin,
-  { algorithm, connectMs, requestMs }: ChainTarget,
+  { balancing: wanted, connectMs, requestMs }: ChainTarget,
   slowestMs: number,
   warn: Warn,
 ): UpstreamOptions {
-  const { timeouts, balancing } = usual;
+  const { timeouts } = usual;
   const request = requestMs ?? timeouts.requestMs;
-  const known = algorithm === undefined ? undefined : ALGORITHMS.get(algorithm);
-  if (algorithm !== undefined && known === undefined)
-    warn(`the policy ${algorithm} is not built; ${balancing.algorithm} is used`);
   // The chain says five seconds where nobody has said anything, which is no reason to wait so long.
   const saidMs = tunedMs ?? (connectMs === CONSULS_CONNECT_MS ? undefined : connectMs);
   return {
     ...usual,
-    balancing: known === undefined ? balancing : { ...balancing, algorithm: known },
+    ...balancedAs(wanted, usual, warn),
     timeouts: {
       ...timeouts,
       connectMs: saidMs ?? timeouts.connectMs,
       requestMs: request,
       attemptMs: Math.max(Math.min(timeouts.attemptMs, request), slowestMs),
     },
+  };
+}
+
+/** How an endpoint is chosen, as the resolver wants it as far as it can be done. */
+function balancedAs(
+  { policy, choices, minimumRingSize, maximumRingSize, hash, setsCookies }: ChainBalancing,
+  { balancing, hash: usualHash }: UpstreamOptions,
+  warn: Warn,
+): Pick<UpstreamOptions, "balancing" | "hash"> {
+  const usual = { balancing, hash: usualHash };
+  if (policy === undefined) return usual;
+  const algorithm = ALGORITHMS.get(policy);
+  if (algorithm === undefined) {
+    warn(`the policy ${policy} is not built; ${balancing.algorithm} is used`);
+    return usual;
+  }
+  const byHash = algorithm === "ringHash" || algorithm === "maglev";
+  if (byHash && hash.length === 0) {
+    warn(`the policy ${policy} names nothing to go by; ${balancing.algorithm} is used`);
+    return usual;
+  }
+  if (setsCookies) warn("cookies are gone by and not set: a session begins with one that is there");
+  return {
+    balancing: {
+      ...balancing,
+      algorithm,
+      ...(choices === undefined || choices < 2 ? {} : { choices }),
+      ...(minimumRingSize === undefined ? {} : { minimumRingSize }),
+      ...(maximumRingSize === undefined
+        ? {}
+        : { maximumRingSize: Math.max(maximumRingSize, minimumRingSize ?? 1) }),
+    },
+    hash: byHash ? hash : [],
   };
 }
 
@@ -167,6 +198,8 @@ const ALGORITHMS: ReadonlyMap<string, BalancingAlgorithm> = new Map([
   ["random", "random"],
   ["round_robin", "roundRobin"],
   ["least_request", "leastRequest"],
+  ["ring_hash", "ringHash"],
+  ["maglev", "maglev"],
 ]);
 
 function sourceOf(instances: TargetInstances, origin: ChainOrigin): SourceOptions {

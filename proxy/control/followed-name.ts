@@ -12,6 +12,7 @@ import {
   type ConsulRegistry,
   chainQuery,
   type LastGood,
+  NO_BALANCING,
   type SourceOptions,
   type Supply,
   type SupplyView,
@@ -213,7 +214,7 @@ function chainOfNothing(service: string): Chain {
     onlyPassing: false,
     connectMs: undefined,
     requestMs: undefined,
-    algorithm: undefined,
+    balancing: NO_BALANCING,
     failover: [],
   };
   return {

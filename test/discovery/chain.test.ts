@@ -403,11 +403,11 @@ test("what newer agents write is read, or said not to be done", async (t) => {
     },
     "the request passes the outer splitter first, and its answer last",
   );
-  t.equal(shop?.to[0]?.target.algorithm, "least_request");
+  t.equal(shop?.to[0]?.target.balancing.policy, "least_request");
   t.equal(shop?.to[0]?.target.requestMs, undefined, "0 is no wish");
   const orders = rest?.to[0]?.target;
   t.equal(orders?.requestMs, 20_000);
-  t.equal(orders?.algorithm, "ring_hash");
+  t.equal(orders?.balancing.policy, "ring_hash");
   t.same(
     orders?.failover.map(({ datacenter, partition, peer }) => [datacenter, partition, peer]),
     [

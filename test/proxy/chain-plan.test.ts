@@ -506,22 +506,49 @@ test("whatever texts a registry has, no field and no path is more than one", asy
 });
 
 test("how endpoints are chosen is taken over where it is built, and otherwise said", async (t) => {
-  for (const [Policy, expected, warned] of [
-    ["random", "random", false],
-    ["round_robin", "roundRobin", false],
-    ["least_request", "leastRequest", false],
-    ["", options.balancing.algorithm, false],
-    ["ring_hash", options.balancing.algorithm, true],
-    ["maglev", options.balancing.algorithm, true],
-    ["constructor", options.balancing.algorithm, true],
+  const usual = options.balancing.algorithm;
+  for (const [Policy, expected, said] of [
+    ["random", "random", undefined],
+    ["round_robin", "roundRobin", undefined],
+    ["least_request", "leastRequest", undefined],
+    ["", usual, undefined],
+    ["ring_hash", usual, "names nothing to go by"],
+    ["maglev", usual, "names nothing to go by"],
+    ["constructor", usual, "is not built"],
   ] as const) {
     const { destination, warnings } = planOf({ resolvers: { own: { LoadBalancer: { Policy } } } });
     t.equal(destination.upstreams["orders"]?.options.balancing.algorithm, expected, Policy);
     t.same(
       warnings,
-      warned ? [`target own: the policy ${Policy} is not built; ${options.balancing.algorithm} is used`] : [],
+      said === undefined ? [] : [`target own: the policy ${Policy} ${said}; ${usual} is used`],
     );
   }
+});
+
+test("what a request is known by is taken over in its order, with the sizes that go with it", async (t) => {
+  const LoadBalancer = {
+    Policy: "ring_hash",
+    RingHashConfig: { MinimumRingSize: 2048, MaximumRingSize: 1024 },
+    LeastRequestConfig: { ChoiceCount: 1 },
+    HashPolicies: [
+      { Field: "header", FieldValue: "X-User", Terminal: true },
+      { Field: "cookie", FieldValue: "Session", CookieConfig: { Session: true } },
+      { Field: "query_parameter", FieldValue: "user" },
+      { Field: "constructor", FieldValue: "user" },
+      { SourceIP: true },
+    ],
+  };
+  const { destination, warnings } = planOf({ resolvers: { own: { LoadBalancer } } });
+  const { balancing, hash } = destination.upstreams["orders"]!.options;
+  t.match(balancing, { algorithm: "ringHash", minimumRingSize: 2048, maximumRingSize: 2048 });
+  t.equal(balancing.choices, options.balancing.choices, "one choice is none");
+  t.same(hash, [
+    { of: "header", name: "x-user" },
+    { of: "cookie", name: "Session" },
+    { of: "query", name: "user" },
+    { of: "source" },
+  ]);
+  t.match(warnings, [/cookies are gone by and not set/]);
 });
 
 test("what is not carried is said, once", async (t) => {

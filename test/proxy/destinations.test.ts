@@ -7,7 +7,7 @@ import { parseConfig, usualUpstream } from "../../config/index.ts";
 import type { Endpoint } from "../../core/index.ts";
 import type { Chain } from "../../discovery/consul/chain.ts";
 import type { Follower } from "../../discovery/consul/watch.ts";
-import { type ConsulRegistry, LastGood, QuestionLimit, Supply } from "../../discovery/index.ts";
+import { type ConsulRegistry, LastGood, NO_BALANCING, QuestionLimit, Supply } from "../../discovery/index.ts";
 import type { Sink, Source } from "../../discovery/source.ts";
 import { planOfChain } from "../../proxy/control/chain-plan.ts";
 import { FollowedName } from "../../proxy/control/followed-name.ts";
@@ -303,7 +303,7 @@ test("of targets that are changed again before they are heard of, nothing old is
             target: {
               ...{ id: "orders", service: "orders", subset: undefined, datacenter: undefined },
               ...{ namespace: undefined, partition: undefined, peer: undefined, filter },
-              ...{ onlyPassing: false, connectMs: undefined, requestMs: undefined, algorithm: undefined },
+              ...{ onlyPassing: false, connectMs: undefined, requestMs: undefined, balancing: NO_BALANCING },
               failover: [],
             },
           },

@@ -1,6 +1,7 @@
 import { test } from "tap";
 import { type Config, parseConfig, usualUpstream } from "../../config/index.ts";
 import { readSidecarDefinition, readTuning } from "../../discovery/consul/sidecar-definition.ts";
+import { NO_BALANCING } from "../../discovery/index.ts";
 import { planOfChain } from "../../proxy/control/chain-plan.ts";
 import { originOf, tuned } from "../../proxy/control/name-spec.ts";
 import {
@@ -254,7 +255,7 @@ test("the connect timeout of the caller counts for more than the chain's, as wit
     onlyPassing: false,
     connectMs: 7000,
     requestMs: undefined,
-    algorithm: undefined,
+    balancing: NO_BALANCING,
     failover: [],
   };
   const plan = planOfChain(spec, spec.origin, {
