@@ -37,6 +37,9 @@ export const BALANCING_ALGORITHMS = [
   "maglev",
 ] as const;
 
+/** Those of them that go by what a request is known by. */
+export const HASHING_ALGORITHMS: ReadonlySet<BalancingAlgorithm> = new Set(["ringHash", "maglev"]);
+
 export type BalancingAlgorithm = (typeof BALANCING_ALGORITHMS)[number];
 
 export interface BalancingOptions {

@@ -5,6 +5,7 @@ export {
   type BalancingAlgorithm,
   type BalancingOptions,
   type Candidate,
+  HASHING_ALGORITHMS,
 } from "./balancer.ts";
 export { createBalancer } from "./create-balancer.ts";
 export { hash32 } from "./hash.ts";

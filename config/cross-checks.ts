@@ -4,6 +4,7 @@
  *
  * Only what the file says can be at fault: where a default disagrees with a setting, the setting is meant.
  */
+import { HASHING_ALGORITHMS } from "../balancing/index.ts";
 import type { Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
@@ -105,16 +106,14 @@ function sidecarFaults({ service, discovery }: Config): Complaint[] {
   return [];
 }
 
-const BY_HASH = new Set(["ringHash", "maglev"]);
-
 /** An algorithm that goes by what a request is known by, and nothing that it is known by. */
 function hashFaults(config: Config): Complaint[] {
   return Object.entries(config.upstreams).flatMap(([name, { options }]) => {
     const { algorithm } = options.balancing;
     const path = ["upstreams", name, "balancing"];
-    if (BY_HASH.has(algorithm) && options.hash.length === 0)
+    if (HASHING_ALGORITHMS.has(algorithm) && options.hash.length === 0)
       return [{ path, message: `expected hash with ${algorithm}, which goes by it; none came` }];
-    if (!BY_HASH.has(algorithm) && options.hash.length > 0) {
+    if (!HASHING_ALGORITHMS.has(algorithm) && options.hash.length > 0) {
       const message = `expected an algorithm that goes by it, ringHash or maglev, got ${algorithm}`;
       return [{ path: [...path, "hash"], message }];
     }

@@ -20,4 +20,5 @@ export { called, type Handler, type Layer, stack, watch } from "./layer.ts";
 export type { Log } from "./log.ts";
 export type { Outcome } from "./outcome.ts";
 export { below, type Random } from "./random.ts";
+export { pathOf, queryParameter } from "./request-target.ts";
 export type { ProxyResponse, Tunnel } from "./response.ts";

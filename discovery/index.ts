@@ -32,6 +32,7 @@ export {
   sidecarQuery,
   type UpstreamTuning,
 } from "./consul/sidecar-definition.ts";
+export { NO_LIMIT_MS } from "./consul/values.ts";
 export { SourceFactory, type SourceOptions } from "./create-source.ts";
 export { createProbe } from "./health/create-probe.ts";
 export { LastGood } from "./outage/last-good.ts";

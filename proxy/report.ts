@@ -2,7 +2,7 @@
  * What a data plane reports, as plain values: the same whether it runs in this thread or in another. And how the reports
  * of several become one: a sidecar with four workers is one sidecar to whoever looks at it.
  */
-import { type Exchange, identityText } from "../core/index.ts";
+import { type Exchange, identityText, pathOf } from "../core/index.ts";
 import type { BreakerState } from "../resilience/index.ts";
 import type { CountedRequests, UpstreamCounts } from "../telemetry/index.ts";
 import { own } from "./own.ts";
@@ -70,7 +70,7 @@ export function requestViews(exchanges: Iterable<Exchange>, nowMs: number): Requ
   return Array.from(exchanges, (exchange) => ({
     requestId: exchange.requestId,
     direction: exchange.direction,
-    request: `${exchange.method} ${exchange.authority}${exchange.target.split("?", 1)[0]}`,
+    request: `${exchange.method} ${exchange.authority}${pathOf(exchange.target)}`,
     state: exchange.state,
     ...(exchange.state === "suspended"
       ? { on: exchange.suspendedOn, forMs: Math.round(nowMs - exchange.suspendedAtMs) }
@@ -168,11 +168,11 @@ function addedMaps(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number
   return sum;
 }
 
-/** By direction. */
+/** Of counts by direction, or by name. */
 export function summed(of: readonly Readonly<Record<string, number>>[]): Record<string, number> {
   const sums: Record<string, number> = {};
   for (const counts of of)
-    for (const [direction, count] of Object.entries(counts)) sums[direction] = (sums[direction] ?? 0) + count;
+    for (const [key, count] of Object.entries(counts)) sums[key] = (own(sums, key) ?? 0) + count;
   return sums;
 }
 

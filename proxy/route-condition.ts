@@ -4,7 +4,7 @@
  *
  * Where Consul's documents leave it open, Envoy decides, as those who move here from it have tried their routes there.
  */
-import { type Exchange, headerValue } from "../core/index.ts";
+import { type Exchange, headerValue, pathOf, queryParameter } from "../core/index.ts";
 
 /** How a value is compared; `present` asks only whether there is one. */
 export type ValueTest =
@@ -35,22 +35,7 @@ export function holds(condition: Condition, exchange: Exchange): boolean {
 
 function valueFor(condition: Condition, { target, headers }: Exchange): string | undefined {
   if (condition.of === "header") return headerValue(headers, condition.name);
-  const query = target.indexOf("?");
-  if (condition.of === "path") return query === -1 ? target : target.slice(0, query);
-  return query === -1 ? undefined : (parameters(target.slice(query + 1)).get(condition.name) ?? undefined);
-}
-
-let lastQuery = "";
-let lastParameters = new URLSearchParams();
-
-/** Decoded as forms are, once for all the routes that ask: a caller may send thousands of parameters. */
-function parameters(query: string): URLSearchParams {
-  if (query !== lastQuery) {
-    // With a sign before it, as a question mark at the beginning would be left out.
-    lastParameters = new URLSearchParams(`&${query}`);
-    lastQuery = query;
-  }
-  return lastParameters;
+  return condition.of === "path" ? pathOf(target) : queryParameter(target, condition.name);
 }
 
 function passes(test: ValueTest, value: string, ignoreCase: boolean): boolean {

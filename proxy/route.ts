@@ -6,7 +6,7 @@
  * are looked up; what is left is compared in the order written.
  */
 import type { Exchange, Random } from "../core/index.ts";
-import { headerValue } from "../core/index.ts";
+import { headerValue, pathOf } from "../core/index.ts";
 import { type Condition, holds } from "./route-condition.ts";
 
 export interface RouteMatch {
@@ -164,11 +164,6 @@ export function hostOf(authority: string): string {
 function hasPrefix(path: string, prefix: string): boolean {
   if (!path.startsWith(prefix)) return false;
   return path.length === prefix.length || prefix.endsWith("/") || path.charAt(prefix.length) === "/";
-}
-
-function pathOf(target: string): string {
-  const query = target.indexOf("?");
-  return query === -1 ? target : target.slice(0, query);
 }
 
 function weightedUpstream(to: RouteOptions["to"], random: Random): string {

@@ -6,7 +6,7 @@
  * The line is put together here and not by a serializer that looks at an object it has never seen: the fields are
  * known, and this is a third of the cost (docs/decisions/0011).
  */
-import type { Exchange, Handler, Layer, Wait } from "../core/index.ts";
+import { type Exchange, type Handler, type Layer, pathOf, type Wait } from "../core/index.ts";
 
 /** Writes one access log record, given as the members of a JSON object, without its braces. */
 export type AccessLogWriter = (members: string) => void;
@@ -42,7 +42,7 @@ export function accessMembers(exchange: Exchange): string {
   const { durationMs, waitedMs } = exchange;
   let allWaitsMs = 0;
   let members = `"direction":"${exchange.direction}","method":${quoted(exchange.method)}`;
-  members += `,"authority":${quoted(exchange.authority)},"path":${quoted(withoutQuery(exchange.target))}`;
+  members += `,"authority":${quoted(exchange.authority)},"path":${quoted(pathOf(exchange.target))}`;
   members += `,"status":${exchange.status},"durationMs":${milliseconds(durationMs)}`;
   for (const [wait, field] of WAIT_FIELDS) {
     const ms = waitedMs[wait];
@@ -86,9 +86,4 @@ function milliseconds(ms: number): string {
   const micros = Math.round(Math.max(0, ms) * 1000);
   const whole = Math.floor(micros / 1000);
   return `${whole}${THOUSANDTHS[micros - whole * 1000]!}`;
-}
-
-function withoutQuery(target: string): string {
-  const query = target.indexOf("?");
-  return query === -1 ? target : target.slice(0, query);
 }

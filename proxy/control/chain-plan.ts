@@ -5,7 +5,7 @@
  * The fail-over of a resolver is not a matter of routing here: it is an upstream with several sources, of which the first
  * that has an endpoint which is well is used. So breakers, limits and budget count for the target as the caller sees it.
  */
-import type { BalancingAlgorithm } from "../../balancing/index.ts";
+import { type BalancingAlgorithm, HASHING_ALGORITHMS } from "../../balancing/index.ts";
 import type {
   Chain,
   ChainBalancing,
@@ -170,7 +170,7 @@ function balancedAs(
     warn(`the policy ${policy} is not built; ${balancing.algorithm} is used`);
     return usual;
   }
-  const byHash = algorithm === "ringHash" || algorithm === "maglev";
+  const byHash = HASHING_ALGORITHMS.has(algorithm);
   if (byHash && hash.length === 0) {
     warn(`the policy ${policy} names nothing to go by; ${balancing.algorithm} is used`);
     return usual;

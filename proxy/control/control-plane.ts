@@ -25,8 +25,8 @@ import type { DiscoveryCounts } from "../../telemetry/index.ts";
 import { appKey } from "../app-key.ts";
 import type { PlaneAddresses } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
-import { own } from "../own.ts";
 import { type ListenerPlan, type Plan, plainDestination } from "../plan.ts";
+import { summed } from "../report.ts";
 import type { StackParts } from "../stack.ts";
 import { wallClock } from "../system.ts";
 import type { Planes } from "../workers/index.ts";
@@ -97,7 +97,7 @@ export class ControlPlane {
       outlet: {
         lead: (name, leads, endpoints) => planes.lead(name, leads, endpoints),
         update: (key, endpoints) => planes.update(key, endpoints),
-        calls: async () => summedCalls((await planes.reports()).map(({ calls }) => calls)),
+        calls: async () => summed((await planes.reports()).map(({ calls }) => calls)),
       },
     });
     const of = sidecarOf(config);
@@ -347,11 +347,4 @@ function sidecarOf({ discovery }: Config): SidecarOf | undefined {
 /** A route without a name is called by its place. */
 function namedRoutes(config: Config): Plan["routes"] {
   return config.routes.map((route, i) => ({ ...route, name: route.name ?? `routes[${i}]` }));
-}
-
-function summedCalls(of: readonly Readonly<Record<string, number>>[]): Record<string, number> {
-  const sums: Record<string, number> = {};
-  for (const calls of of)
-    for (const [name, count] of Object.entries(calls)) sums[name] = (own(sums, name) ?? 0) + count;
-  return sums;
 }

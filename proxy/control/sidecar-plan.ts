@@ -6,7 +6,12 @@
  * says nothing.
  */
 import { type Config, usualUpstream } from "../../config/index.ts";
-import type { SidecarDefinition, SidecarUpstream, UpstreamTuning } from "../../discovery/index.ts";
+import {
+  NO_LIMIT_MS,
+  type SidecarDefinition,
+  type SidecarUpstream,
+  type UpstreamTuning,
+} from "../../discovery/index.ts";
 import { appKey } from "../app-key.ts";
 import { own } from "../own.ts";
 import { type Destination, type ListenerPlan, plainDestination } from "../plan.ts";
@@ -160,9 +165,6 @@ function inboundListener(definition: SidecarDefinition, config: Config, leadsTo:
     leadsTo,
   };
 }
-
-/** Longer than any request: what stands for no limit. */
-const NO_LIMIT_MS = 24 * 3_600_000;
 
 function appOf(definition: SidecarDefinition, config: Config, warnings: string[]): SidecarPlan["app"] {
   const { app, destination, localConnectMs, localRequestMs, protocol } = definition;

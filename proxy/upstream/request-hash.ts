@@ -6,7 +6,7 @@
  * by it. The first that is there is what a person would say: by the cookie, and without one by the address.
  */
 import { hash32 } from "../../balancing/index.ts";
-import { type Exchange, headerValue } from "../../core/index.ts";
+import { type Exchange, headerValue, pathOf, queryParameter } from "../../core/index.ts";
 
 /** One thing to know a request by. */
 export type HashKey =
@@ -35,16 +35,10 @@ function known(key: HashKey, { headers, target, clientAddress }: Exchange): stri
       return headerValue(headers, key.name);
     case "cookie":
       return cookie(headers, key.name);
-    case "query": {
-      const query = target.indexOf("?");
-      return query === -1
-        ? undefined
-        : (new URLSearchParams(target.slice(query + 1)).get(key.name) ?? undefined);
-    }
-    case "path": {
-      const query = target.indexOf("?");
-      return query === -1 ? target : target.slice(0, query);
-    }
+    case "query":
+      return queryParameter(target, key.name);
+    case "path":
+      return pathOf(target);
     case "source":
       return clientAddress;
   }

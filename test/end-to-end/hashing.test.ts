@@ -50,6 +50,7 @@ telemetry: { accessLog: false }`,
       "the next key where the first is missing",
     );
     t.equal(await replicaOf("/?user=user-7"), before[7]);
+    t.equal(await replicaOf("/??user=user-7"), await replicaOf("/"), "a parameter of another name is none");
     t.equal(await replicaOf("/path"), await replicaOf("/path?x=1"));
 
     await writeFile(`${file}.new`, JSON.stringify(addresses.slice(1)));
