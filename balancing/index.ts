@@ -8,12 +8,13 @@ export {
   HASHING_ALGORITHMS,
 } from "./balancer.ts";
 export { createBalancer } from "./create-balancer.ts";
-export { hash32 } from "./hash.ts";
+export { hash32, mix32 } from "./hash.ts";
 export { PeakEwma } from "./latency.ts";
 export {
   DEFAULT_PRIORITY,
   type PriorityLevel,
+  type PriorityOptions,
   priorityShares,
 } from "./priority.ts";
 export { DEFAULT_SLOW_START, SlowStart, type SlowStartOptions, slowStartFactor } from "./slow-start.ts";
-export { DEFAULT_ZONES, type ZoneCapacity, zoneShares } from "./zones.ts";
+export { DEFAULT_ZONES, type ZoneCapacity, type ZoneOptions, zoneShares } from "./zones.ts";

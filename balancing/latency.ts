@@ -15,10 +15,14 @@ const IDLE_DECAY_MS = 1_000;
 /** What a failure is taken to have lasted, at least. */
 const FAILURE_PENALTY_MS = 1_000;
 
+/** The longest that an endpoint is left alone at its own request: a wrong header must not cost a replica. */
+const MOST_HELD_OFF_MS = 30_000;
+
 /** The decaying peak of one endpoint's latency. */
 export class PeakEwma {
   #costMs = 0;
   #stampMs = 0;
+  #heldOffUntilMs = Number.NEGATIVE_INFINITY;
 
   /** An answer took this long; a failure counts as at least the penalty. */
   observe(latencyMs: number, failed: boolean, nowMs: number): void {
@@ -36,6 +40,15 @@ export class PeakEwma {
   estimateMs(nowMs: number, idle = false): number {
     if (this.#costMs === 0) return 0;
     return this.#costMs * Math.exp(-Math.max(0, nowMs - this.#stampMs) / (idle ? IDLE_DECAY_MS : DECAY_MS));
+  }
+
+  /** It has asked to be left alone for so long (Retry-After): whoever else there is comes first. */
+  holdOff(forMs: number, nowMs: number): void {
+    this.#heldOffUntilMs = Math.max(this.#heldOffUntilMs, nowMs + Math.min(forMs, MOST_HELD_OFF_MS));
+  }
+
+  isHeldOff(nowMs: number): boolean {
+    return nowMs < this.#heldOffUntilMs;
   }
 
   /** An idle endpoint is asked again: what it was forgiven meanwhile stays forgiven. */

@@ -10,6 +10,8 @@ import { betterOfTwo, leastOfMany } from "./draw.ts";
 
 /** The cost of an endpoint nobody has heard of yet but that is already busy: one probe, not a rush. */
 const UNKNOWN_BUSY_COST = 1e9;
+/** On top for one that has asked to be left alone: it comes after all that have not. */
+const HELD_OFF_COST = 1e12;
 
 export function peakEwmaBalancer(
   random: Random,
@@ -29,8 +31,9 @@ export function peakEwmaBalancer(
   };
 }
 
-function cost(candidate: Candidate, nowMs: number): number {
-  const latencyMs = candidate.latency.estimateMs(nowMs, candidate.inFlight === 0);
-  if (latencyMs === 0 && candidate.inFlight > 0) return UNKNOWN_BUSY_COST + candidate.inFlight;
-  return latencyMs * (candidate.inFlight / candidate.weight + 1);
+function cost({ latency, inFlight, weight }: Candidate, nowMs: number): number {
+  const heldOff = latency.isHeldOff(nowMs) ? HELD_OFF_COST : 0;
+  const latencyMs = latency.estimateMs(nowMs, inFlight === 0);
+  if (latencyMs === 0 && inFlight > 0) return heldOff + UNKNOWN_BUSY_COST + inFlight;
+  return heldOff + latencyMs * (inFlight / weight + 1);
 }

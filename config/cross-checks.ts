@@ -4,14 +4,12 @@
  *
  * Only what the file says can be at fault: where a default disagrees with a setting, the setting is meant.
  */
-import { HASHING_ALGORITHMS } from "../balancing/index.ts";
-import type { Path } from "./document.ts";
+import { candidateFaults, hashFaults } from "./cross-checks-balancing.ts";
+import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
 import { suggestion } from "./suggest.ts";
 import { durationText } from "./units.ts";
-
-type IsSet = (path: Path) => boolean;
 
 /** @param isSet whether the file itself has a value at a path */
 export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
@@ -20,6 +18,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...sidecarFaults(config),
     ...healthCheckFaults(config),
     ...hashFaults(config),
+    ...candidateFaults(config, isSet),
     ...loopFaults(config),
     ...routeFaults(config),
     ...portFaults(config, isSet),
@@ -104,21 +103,6 @@ function sidecarFaults({ service, discovery }: Config): Complaint[] {
   if (service !== undefined && (sidecarFor !== undefined || proxyId !== undefined))
     return [{ path, message: "expected it without service, which the definition in Consul names, got both" }];
   return [];
-}
-
-/** An algorithm that goes by what a request is known by, and nothing that it is known by. */
-function hashFaults(config: Config): Complaint[] {
-  return Object.entries(config.upstreams).flatMap(([name, { options }]) => {
-    const { algorithm } = options.balancing;
-    const path = ["upstreams", name, "balancing"];
-    if (HASHING_ALGORITHMS.has(algorithm) && options.hash.length === 0)
-      return [{ path, message: `expected hash with ${algorithm}, which goes by it; none came` }];
-    if (!HASHING_ALGORITHMS.has(algorithm) && options.hash.length > 0) {
-      const message = `expected an algorithm that goes by it, ringHash or maglev, got ${algorithm}`;
-      return [{ path: [...path, "hash"], message }];
-    }
-    return [];
-  });
 }
 
 /** Checks that no answer could pass. */

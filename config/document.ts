@@ -20,6 +20,9 @@ import type { ConfigFault } from "./fault.ts";
 import { yamlProblems } from "./yaml-problems.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
+/** Whether the file itself has a value at a path. */
+export type IsSet = (path: Path) => boolean;
+
 export type Path = readonly (string | number)[];
 
 /** In place of a value that cannot be known. That is a fault already; what follows from it is not one more. */

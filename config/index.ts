@@ -1,4 +1,5 @@
 export type { Environment } from "./document.ts";
 export { ConfigError } from "./fault.ts";
 export { parseConfig } from "./parse.ts";
-export { type Config, type UpstreamConfig, usualUpstream } from "./shape.ts";
+export type { Config } from "./shape.ts";
+export { type UpstreamConfig, usualUpstream } from "./shape-upstream.ts";

@@ -53,6 +53,29 @@ const BREAKER: Sentences = {
   openFor: "How long an open breaker refuses before it lets one request through to find out.",
 };
 
+const OUTLIERS: Sentences = {
+  enabled: "False compares nobody.",
+  interval: "How often endpoints are compared.",
+  minimumRequests: "How many requests an endpoint must have ended since the last comparison to be compared.",
+  minimumEndpoints: "How many endpoints with so many requests there must be.",
+  successRateFactor:
+    "How many standard deviations of the others' success rates below their mean an outlier is; 0 turns the rule off.",
+  successRateMargin: "How far below the others' mean an outlier is at least.",
+  failureShare: "The share of failures that makes an outlier whatever the others do; 0% turns the rule off.",
+  latencyFactor:
+    "How many times the others' median latency makes an outlier; 0 turns the rule off. Where requests differ by endpoint, a slow one may only have the harder work.",
+  latencyFloor: "The median latency below which nobody is slow.",
+  consecutiveFailures: "Failures in a row that make an outlier at once; 0 leaves them to the breaker.",
+  consecutiveGatewayFailures:
+    "The same for 502, 503, 504, no connection and no answer in time; 0 leaves them to the breaker.",
+  ejection: "How outliers are left alone.",
+  "ejection.base": "How long, times how often it has been ejected.",
+  "ejection.max": "What no ejection exceeds, but for a fifth by chance.",
+  "ejection.share": "The share of the endpoints that may be out together; one always may.",
+  "ejection.keep": "How many endpoints must be left.",
+  probes: "How many good requests in a row, one at a time, bring an outlier back.",
+};
+
 const LIMITS: Sentences = {
   "": "How much at the same time; what does not fit is answered with 503 before any work is done.",
   connections: "Connections, over all endpoints together.",
@@ -93,7 +116,10 @@ export const SENTENCES: Sentences = {
     upgrades: UPGRADES,
   }),
   outbound: "What goes from the app to its peers.",
-  ...under("outbound", LISTENER),
+  ...under("outbound", {
+    ...LISTENER,
+    zone: "Where this sidecar is, for upstreams that prefer their own zone; that of `service` unless told otherwise.",
+  }),
   admin: "The port for operators: health, metrics, and what is going on.",
   "admin.listen": "Where to listen; whoever reaches it may drain this sidecar.",
   ...DISCOVERY_SENTENCES,
@@ -115,6 +141,29 @@ export const SENTENCES: Sentences = {
     "balancing.hash[].query": "The value of this parameter of the query.",
     "balancing.hash[].path": "The path without the query.",
     "balancing.hash[].source": "The caller's address.",
+    "balancing.minimumRingSize":
+      "For `ringHash`: how many points of the ring an endpoint of weight 1 has at least; 1024 unless told otherwise.",
+    "balancing.maximumRingSize":
+      "For `ringHash`: how many points the ring may have; 262,144 unless told otherwise.",
+    "balancing.bias":
+      "For `leastRequest` where weights differ: choose by chance in proportion to weight / (in flight + 1) ^ bias, as Envoy does, instead of by `choices`.",
+    "balancing.panicThreshold":
+      "Where less than this share of a level is well and all levels together cannot carry the traffic, its health is not believed and all of it is used; 0% always believes it.",
+    "balancing.overprovisioning":
+      "How many times its usual traffic a level of priority can carry before the next one gets a part.",
+    "balancing.aperture":
+      "How many endpoints this sidecar talks to at least, where there are more: a part of them, such that all get the same from all sidecars. 0 is all of them.",
+    "balancing.zones": "Keeps requests in the zone of this sidecar as far as its endpoints can carry them.",
+    "balancing.zones.enabled": "Whether zones are looked at; endpoints say theirs in discovery.",
+    "balancing.zones.minimumEndpoints": "With fewer endpoints, zones are not looked at.",
+    "balancing.zones.tolerance":
+      "How many times the mean load the endpoints of the own zone may get before requests leave it.",
+    outliers: "Endpoints that do worse than the others are left alone for a while; see docs/outliers.md.",
+    ...under("outliers", OUTLIERS),
+    slowStart: "How much of its weight a new endpoint gets; not for `ringHash` and `maglev`.",
+    "slowStart.window": "How long it takes to the full weight; 0s gives it at once.",
+    "slowStart.aggression": "How steep the beginning is: 1 is a straight line, more gives more at first, less gives less.",
+    "slowStart.floor": "The least share of its weight that a new endpoint gets.",
     "balancing.loadFactor":
       "For `ringHash` and `maglev`: an endpoint with more than so many times its share of what is in flight is passed over for the next.",
     ...under("timeouts", TIMEOUTS),

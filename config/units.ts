@@ -85,6 +85,12 @@ export function wholeNumber(minimum: number, maximum: number) {
   );
 }
 
+/** A number that need not be whole. */
+export function numberFrom(minimum: number, maximum: number, example: number) {
+  const expected = `a number from ${minimum} to ${maximum}, such as ${example}`;
+  return v.pipe(v.number(expected), v.minValue(minimum, expected), v.maxValue(maximum, expected));
+}
+
 export function text(expected: string) {
   return v.pipe(v.string(expected), v.minLength(1, expected));
 }

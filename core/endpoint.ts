@@ -13,6 +13,10 @@ export interface Endpoint {
   /** Share of traffic relative to its peers; at least 1. */
   readonly weight: number;
   readonly zone?: string;
+  /** 0, the default, is preferred; a level gets requests as far as those before it cannot carry them. */
+  readonly priority?: number;
+  /** Known and counted in its level, but used only where health is not believed (panic). */
+  readonly unwell?: boolean;
   /** Who it must be, where discovery knows; to be proved when there is TLS. */
   readonly identity?: PeerIdentity;
   /** Which discovery source named it, for /endpoints. */

@@ -22,3 +22,4 @@ export type { Outcome } from "./outcome.ts";
 export { below, type Random } from "./random.ts";
 export { pathOf, queryParameter } from "./request-target.ts";
 export type { ProxyResponse, Tunnel } from "./response.ts";
+export { retryAfterMs } from "./retry-after.ts";

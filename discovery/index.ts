@@ -37,4 +37,5 @@ export { SourceFactory, type SourceOptions } from "./create-source.ts";
 export { createProbe } from "./health/create-probe.ts";
 export { LastGood } from "./outage/last-good.ts";
 export { QuestionLimit } from "./question-limit.ts";
+export type { Instance, Source } from "./source.ts";
 export { MERGES, type Merge, Supply, type SupplyView, supplied } from "./supply.ts";

@@ -17,7 +17,7 @@ import type { Leads, ListenerPlan, Plan } from "./plan.ts";
 import { endpointViews, type PlaneReport, requestViews, summed } from "./report.ts";
 import * as stacks from "./stack.ts";
 import { newRequestId, systemClock, systemRandom } from "./system.ts";
-import type { Upstream } from "./upstream/index.ts";
+import type { Situation, Upstream } from "./upstream/index.ts";
 
 /** Where the ports for traffic are, by the names of the listeners. */
 export type PlaneAddresses = Readonly<Record<string, ListenAddress>>;
@@ -52,6 +52,8 @@ export interface Plane {
   ): Promise<ListenAddress | undefined>;
   /** @param key of an upstream */
   update(key: string, endpoints: readonly Endpoint[]): void;
+  /** Where this sidecar stands among those that do the same has changed. */
+  situate(situation: Situation): void;
   report(): Promise<PlaneReport>;
   /** Finishes what has begun, within the grace. @param deregistered when peers have been told */
   drain(graceMs: number, deregistered: Promise<void>): Promise<void>;
@@ -103,6 +105,7 @@ export class DataPlane implements Plane {
   }
 
   async start(plan: Plan, at: PlaneAddresses = {}): Promise<PlaneAddresses> {
+    this.situate(plan.situation);
     for (const [name, leads] of Object.entries(plan.destinations)) this.#destinations.lead(name, leads, {});
     this.#outbound = stacks.outbound(this.stackParts, plan.routes, this.#destinations.handlers);
     const addresses: Record<string, ListenAddress> = {};
@@ -145,12 +148,19 @@ export class DataPlane implements Plane {
     this.upstreams.get(key)?.update(endpoints);
   }
 
+  situate(situation: Situation): void {
+    this.#destinations.situate(situation);
+  }
+
   async report(): Promise<PlaneReport> {
     const nowMs = systemClock.now();
     return {
       upstreams: this.#destinations.counts(),
       endpoints: Object.fromEntries(
-        [...this.upstreams].map(([key, upstream]) => [key, endpointViews(upstream.endpoints, nowMs)]),
+        [...this.upstreams].map(([key, upstream]) => [
+          key,
+          endpointViews(upstream.endpoints, (of) => upstream.warmth(of), nowMs),
+        ]),
       ),
       calls: this.#destinations.calls(),
       requests: this.listeners.flatMap((listener) => requestViews(listener.exchanges, nowMs)),

@@ -11,7 +11,7 @@ import { own } from "./own.ts";
 import type { Destination, Leads, UpstreamPlan } from "./plan.ts";
 import { addedCounts, pastCounts } from "./report.ts";
 import * as stacks from "./stack.ts";
-import { Upstream } from "./upstream/index.ts";
+import { type Situation, Upstream } from "./upstream/index.ts";
 
 interface Known {
   readonly leads: Leads;
@@ -44,6 +44,7 @@ export class Destinations {
   /** What upstreams have counted that are gone, by name. */
   readonly #gone = new Map<string, UpstreamCounts>();
   #puttingAway: Timer | undefined;
+  #situation: Situation = {};
 
   /** @param onWanted told with each call of a pending name for which nobody waits yet */
   constructor(parts: stacks.StackParts, onWanted: (name: string) => void) {
@@ -74,6 +75,12 @@ export class Destinations {
     if (leads !== "pending") this.#wake(name);
   }
 
+  /** Where this sidecar stands among those that do the same, for all upstreams. */
+  situate(situation: Situation): void {
+    this.#situation = situation;
+    for (const upstream of this.#upstreams.values()) upstream.situate(situation);
+  }
+
   /** How often each name has been called. */
   calls(): Record<string, number> {
     return Object.fromEntries([...this.#calls].map(([name, { count }]) => [name, count]));
@@ -101,7 +108,8 @@ export class Destinations {
       return;
     }
     const { clock, random, log } = this.#parts;
-    const upstream = new Upstream(plan.name, plan.options, { clock, random, log }, (of, to) =>
+    const parts = { clock, random, log, situation: this.#situation };
+    const upstream = new Upstream(plan.name, plan.options, parts, (of, to) =>
       stacks.endpoint(this.#parts, of, to),
     );
     upstream.update(endpoints ?? before?.endpoints.map(({ endpoint }) => endpoint) ?? []);

@@ -9,7 +9,7 @@ import type { RetryOptions } from "../resilience/index.ts";
 import type { ListenerOptions } from "./downstream/index.ts";
 import type { Rewrite } from "./rewrite.layer.ts";
 import type { RouteOptions } from "./route.ts";
-import type { UpstreamOptions } from "./upstream/index.ts";
+import type { Situation, UpstreamOptions } from "./upstream/index.ts";
 
 export interface UpstreamPlan {
   /** In the log and in metrics. */
@@ -54,6 +54,8 @@ export interface Plan {
   readonly destinations: Readonly<Record<string, Leads>>;
   /** By a name of their own: `outbound`, `inbound`, `local:orders`. */
   readonly listeners: Readonly<Record<string, ListenerPlan>>;
+  /** Where this sidecar stands among those that do the same, as far as it is known at the start. */
+  readonly situation: Situation;
 }
 
 /** The one upstream of a plain destination, under the name itself. */

@@ -3,7 +3,7 @@
  * of several become one: a sidecar with four workers is one sidecar to whoever looks at it.
  */
 import { type Exchange, identityText, pathOf } from "../core/index.ts";
-import type { BreakerState } from "../resilience/index.ts";
+import type { BreakerState, Standing } from "../resilience/index.ts";
 import type { CountedRequests, UpstreamCounts } from "../telemetry/index.ts";
 import { own } from "./own.ts";
 import type { UpstreamEndpoint } from "./upstream/index.ts";
@@ -16,6 +16,16 @@ export interface EndpointView {
   readonly zone?: string | undefined;
   /** Who it is said to be. */
   readonly identity?: string;
+  /** 0, which is preferred, is left out. */
+  readonly priority?: number;
+  /** Discovery has something against it: it is used only in panic. */
+  readonly unwell?: boolean;
+  /** Where outliers are looked for: whether it is one. */
+  readonly outlier?: Standing["is"];
+  /** Until it is probed. */
+  readonly ejectedForMs?: number;
+  /** How much of its weight it gets as it is new; all of it is left out. */
+  readonly warmth?: number;
   readonly breaker: BreakerState;
   readonly opensForMs?: number;
   readonly inFlight: number;
@@ -50,13 +60,21 @@ export interface PlaneReport {
   readonly tally: CountedRequests;
 }
 
-export function endpointViews(endpoints: readonly UpstreamEndpoint[], nowMs: number): EndpointView[] {
+export function endpointViews(
+  endpoints: readonly UpstreamEndpoint[],
+  warmth: (key: string) => number,
+  nowMs: number,
+): EndpointView[] {
   return endpoints.map((of) => ({
     address: of.key,
     source: of.endpoint.source,
     weight: of.endpoint.weight,
     zone: of.endpoint.zone,
     ...(of.endpoint.identity === undefined ? {} : { identity: identityText(of.endpoint.identity) }),
+    ...(of.endpoint.priority === undefined ? {} : { priority: of.endpoint.priority }),
+    ...(of.endpoint.unwell === undefined ? {} : { unwell: of.endpoint.unwell }),
+    ...standingView(of.watched?.standing, nowMs),
+    ...(warmth(of.key) === 1 ? {} : { warmth: thousandths(warmth(of.key)) }),
     breaker: of.breakerState,
     ...(of.breakerState === "open"
       ? { opensForMs: Math.max(0, Math.round(of.breaker.openUntilMs - nowMs)) }
@@ -64,6 +82,15 @@ export function endpointViews(endpoints: readonly UpstreamEndpoint[], nowMs: num
     inFlight: of.inFlight,
     latencyMs: thousandths(of.latency.estimateMs(nowMs, of.inFlight === 0)),
   }));
+}
+
+function standingView(
+  standing: Standing | undefined,
+  nowMs: number,
+): Pick<EndpointView, "outlier" | "ejectedForMs"> {
+  if (standing === undefined) return {};
+  if (standing.is !== "ejected") return { outlier: standing.is };
+  return { outlier: standing.is, ejectedForMs: Math.max(0, Math.round(standing.untilMs - nowMs)) };
 }
 
 export function requestViews(exchanges: Iterable<Exchange>, nowMs: number): RequestView[] {
@@ -103,17 +130,21 @@ export function mergedEndpoints(reports: readonly PlaneReport[]): Record<string,
 /** Worst breaker, sum of requests, mean of latencies that have been measured. */
 function mergedView(view: EndpointView, of: readonly EndpointView[]): EndpointView {
   const worst = of.reduce((a, b) => (BADNESS[b.breaker] > BADNESS[a.breaker] ? b : a));
+  const outlier = of.reduce((a, b) => (STANDING[b.outlier ?? "in"] > STANDING[a.outlier ?? "in"] ? b : a));
   const opensForMs = Math.max(0, ...of.map((other) => other.opensForMs ?? 0));
   const measured = of.map(({ latencyMs }) => latencyMs).filter((ms) => ms > 0);
   return {
     ...view,
     breaker: worst.breaker,
     ...(worst.breaker === "open" ? { opensForMs } : {}),
+    ...(outlier.outlier === undefined ? {} : { outlier: outlier.outlier }),
+    ...(outlier.ejectedForMs === undefined ? {} : { ejectedForMs: outlier.ejectedForMs }),
     inFlight: of.reduce((sum, { inFlight }) => sum + inFlight, 0),
     latencyMs: thousandths(measured.reduce((sum, ms) => sum + ms, 0) / Math.max(1, measured.length)),
   };
 }
 
+const STANDING: Readonly<Record<Standing["is"], number>> = { in: 0, probing: 1, ejected: 2 };
 const BADNESS: Readonly<Record<BreakerState, number>> = { closed: 0, halfOpen: 1, open: 2 };
 
 /**
@@ -131,13 +162,16 @@ export function mergedCounts(reports: readonly PlaneReport[]): UpstreamCounts[] 
 
 /** Two counts of the same upstream as one. */
 export function addedCounts(a: UpstreamCounts, b: UpstreamCounts): UpstreamCounts {
-  const trouble = ({ breakers }: UpstreamCounts) => breakers.open + breakers.halfOpen;
+  const trouble = ({ breakers, endpoints }: UpstreamCounts) =>
+    breakers.open + breakers.halfOpen + endpoints.ejected;
   const troubled = trouble(b) > trouble(a) ? b : a;
   return {
     upstream: a.upstream,
     attempts: addedMaps(a.attempts, b.attempts),
     retriesRefused: addedMaps(a.retriesRefused, b.retriesRefused),
     breakerOpened: a.breakerOpened + b.breakerOpened,
+    ejections: addedMaps(a.ejections, b.ejections),
+    outliersSpared: a.outliersSpared + b.outliersSpared,
     connectionsOpened: a.connectionsOpened + b.connectionsOpened,
     breakers: troubled.breakers,
     endpoints: troubled.endpoints,
@@ -156,7 +190,7 @@ export function pastCounts(counts: UpstreamCounts): UpstreamCounts {
   return {
     ...counts,
     breakers: { closed: 0, open: 0, halfOpen: 0 },
-    endpoints: { available: 0, refused: 0 },
+    endpoints: { available: 0, refused: 0, ejected: 0 },
     connections: { connecting: 0, busy: 0, idle: 0 },
     pending: 0,
   };

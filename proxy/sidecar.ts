@@ -173,6 +173,7 @@ function alone(plane: DataPlane): Planes {
     lead: (name, leads, endpoints) => plane.lead(name, leads, endpoints),
     listen: (name, plan) => plane.listen(name, plan),
     update: (key, endpoints) => plane.update(key, endpoints),
+    situate: (situation) => plane.situate(situation),
     reports: async () => [await plane.report()],
     drain: (graceMs, deregistered) => plane.drain(graceMs, deregistered),
     destroy: () => plane.destroy(),

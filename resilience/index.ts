@@ -6,6 +6,7 @@ export { ConcurrencyLimit, type ConcurrencyOptions } from "./concurrency-limit.t
 export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
 export { OutlierDetection } from "./outlier-detection.ts";
 export { DEFAULT_OUTLIERS, type OutlierOptions } from "./outlier-options.ts";
+export type { OutlierRule } from "./outlier-rules.ts";
 export type { Standing } from "./outlier-standing.ts";
 export { retry } from "./retry.layer.ts";
 export {
@@ -17,3 +18,4 @@ export {
 } from "./retry.ts";
 export { DEFAULT_RETRY_BUDGET, RetryBudget } from "./retry-budget.ts";
 export { waitFor } from "./wait.ts";
+export type { Ending, WatchedEndpoint } from "./watched-endpoint.ts";

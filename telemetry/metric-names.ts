@@ -54,10 +54,20 @@ export const METRICS = {
     labels: ["upstream"],
     help: "Times a breaker opened",
   },
+  heddle_outlier_ejections_total: {
+    type: "counter",
+    labels: ["upstream", "rule"],
+    help: "Endpoints taken out as they did worse than the others, by the rule that found them",
+  },
+  heddle_outliers_spared_total: {
+    type: "counter",
+    labels: ["upstream"],
+    help: "Outliers that were left in, as many were out as may be",
+  },
   heddle_endpoints: {
     type: "gauge",
     labels: ["upstream", "state"],
-    help: "Endpoints that discovery names: available, or refused by their breaker",
+    help: "Endpoints that discovery names: available, refused by their breaker, or ejected as outliers",
   },
   heddle_pool_connections: {
     type: "gauge",

@@ -15,10 +15,14 @@ export interface UpstreamCounts {
   readonly attempts: ReadonlyMap<string, number>;
   readonly retriesRefused: ReadonlyMap<string, number>;
   readonly breakerOpened: number;
+  /** Endpoints taken out as outliers, by the rule that found them. */
+  readonly ejections: ReadonlyMap<string, number>;
+  /** Outliers that were left in, as many were out as may be. */
+  readonly outliersSpared: number;
   readonly connectionsOpened: number;
   readonly resent: number;
   readonly breakers: Readonly<Record<"closed" | "open" | "halfOpen", number>>;
-  readonly endpoints: Readonly<Record<"available" | "refused", number>>;
+  readonly endpoints: Readonly<Record<"available" | "refused" | "ejected", number>>;
   readonly connections: Readonly<Record<"connecting" | "busy" | "idle", number>>;
   readonly pending: number;
 }
@@ -87,6 +91,8 @@ export class Metrics {
       each(set, (c) => labelled("state", Object.entries(c.breakers))),
     );
     this.#define("heddle_breaker_opened_total", (set) => each(set, (c) => [[{}, c.breakerOpened]]));
+    this.#define("heddle_outlier_ejections_total", (set) => each(set, (c) => labelled("rule", c.ejections)));
+    this.#define("heddle_outliers_spared_total", (set) => each(set, (c) => [[{}, c.outliersSpared]]));
     this.#define("heddle_endpoints", (set) =>
       each(set, (c) => labelled("state", Object.entries(c.endpoints))),
     );

@@ -4,7 +4,7 @@
  *
  * It carries no traffic. It turns what it is told into plans, and tells the data planes one change at a time.
  */
-import { hostname } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import type { Config } from "../../config/index.ts";
 import { type Endpoint, endpointKey, type Timer } from "../../core/index.ts";
 import {
@@ -32,6 +32,7 @@ import { wallClock } from "../system.ts";
 import type { Planes } from "../workers/index.ts";
 import { type NameSpec, originOf } from "./name-spec.ts";
 import { Names } from "./names.ts";
+import { Peers } from "./peers.ts";
 import { SidecarFollower, type SidecarOf } from "./sidecar-follower.ts";
 import { type CentralTuning, planOfSidecar, type SidecarPlan } from "./sidecar-plan.ts";
 import { WaysOut } from "./ways-out.ts";
@@ -56,6 +57,7 @@ export class ControlPlane {
   readonly #names: Names;
   readonly #waysOut = new WaysOut();
   readonly #follower: SidecarFollower | undefined;
+  readonly #peers: Peers;
   /** The listeners that the definition of the sidecar asks for. */
   #wanted: SidecarPlan["listeners"] = {};
   /** Those of them that are open. */
@@ -67,6 +69,7 @@ export class ControlPlane {
   #listening: Promise<void> = Promise.resolve();
   #app: { readonly key: string; readonly endpoint: Endpoint } | undefined;
   #registration: Registration | undefined;
+  #inboundPort: number | undefined;
   #saidWarnings = new Set<string>();
   /** Peers are being told to go elsewhere: no port is opened any more. */
   #leaving = false;
@@ -100,6 +103,7 @@ export class ControlPlane {
         calls: async () => summed((await planes.reports()).map(({ calls }) => calls)),
       },
     });
+    this.#peers = this.#createPeers();
     const of = sidecarOf(config);
     if (of !== undefined && this.#registry !== undefined)
       this.#follower = new SidecarFollower(of, {
@@ -132,7 +136,7 @@ export class ControlPlane {
       destinations[key] = plainDestination(key, { name: service.name, options: config.inbound.app });
       listeners["inbound"] = { direction: "inbound", options: config.inbound.listener, leadsTo: key };
     }
-    return { routes: namedRoutes(config), destinations, listeners };
+    return { routes: namedRoutes(config), destinations, listeners, situation: this.#peers.situation };
   }
 
   /**
@@ -144,6 +148,8 @@ export class ControlPlane {
     const { service } = this.#config;
     this.#waysOut.opened(addresses);
     if (service !== undefined) this.#appIsAt(appKey(service), service);
+    this.#inboundPort = addresses["inbound"]?.port;
+    this.#peers.start();
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const timer = this.#parts.clock.schedule(FIRST_WORD_MS, resolve);
     await Promise.race([this.#names.set(this.#specs()), over]);
@@ -207,9 +213,26 @@ export class ControlPlane {
     this.#listenAgain?.cancel();
     this.#registration?.abandon();
     this.#follower?.stop();
+    this.#peers.stop();
     this.#names.stop();
     this.#registry?.close();
     await this.#lastGood.stop();
+  }
+
+  #createPeers(): Peers {
+    const { service, upstreams, outbound } = this.#config;
+    const isAsked = Object.values(upstreams).some(
+      ({ options: { candidates } }) => candidates.zones !== undefined || candidates.aperture > 0,
+    );
+    const registry = isAsked && service !== undefined ? this.#registry : undefined;
+    return new Peers({
+      source: registry && this.#sources.create({ kind: "consul", service: service!.name }),
+      id: `${service?.id ?? hostname()}:${outbound.listener.listen.port}`,
+      zone: outbound.zone ?? service?.zone,
+      isOwn: ({ address, port }) =>
+        port === this.#inboundPort && (address === service?.advertise || isOfThisMachine(address)),
+      onSituation: (situation) => this.#planes.situate(situation),
+    });
   }
 
   #specs(): NameSpec[] {
@@ -335,6 +358,12 @@ export function localPorts(addresses: PlaneAddresses): Record<string, ListenAddr
     Object.entries(addresses).flatMap(([name, at]) =>
       name.startsWith("local:") ? [[name.slice("local:".length), at]] : [],
     ),
+  );
+}
+
+function isOfThisMachine(address: string): boolean {
+  return Object.values(networkInterfaces()).some((addresses) =>
+    addresses?.some((of) => of.address === address),
   );
 }
 

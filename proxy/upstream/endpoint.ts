@@ -12,7 +12,7 @@ import {
   type Handler,
   type ProxyResponse,
 } from "../../core/index.ts";
-import type { BreakerState, EndpointBreaker } from "../../resilience/index.ts";
+import type { BreakerState, EndpointBreaker, WatchedEndpoint } from "../../resilience/index.ts";
 import type { EndpointPool } from "./pool.ts";
 
 /** How an endpoint is reached; the same for all of an upstream. */
@@ -30,6 +30,10 @@ export class UpstreamEndpoint implements Candidate {
   readonly #reach: Reach;
   /** Requests sent there that have not ended. */
   inFlight = 0;
+  /** Its share of traffic now: less than discovery says while it warms up, or where it is partly this sidecar's. */
+  weight: number;
+  /** What outlier detection counts of it; undefined where there is none. */
+  watched: WatchedEndpoint | undefined = undefined;
   #breaker: EndpointBreaker | undefined = undefined;
   #pool: EndpointPool | undefined = undefined;
   #handle: Handler | undefined = undefined;
@@ -37,11 +41,8 @@ export class UpstreamEndpoint implements Candidate {
   constructor(endpoint: Endpoint, reach: Reach) {
     this.endpoint = endpoint;
     this.key = endpointKey(endpoint);
+    this.weight = endpoint.weight;
     this.#reach = reach;
-  }
-
-  get weight(): number {
-    return this.endpoint.weight;
   }
 
   /** The way to it. */
@@ -68,6 +69,33 @@ export class UpstreamEndpoint implements Candidate {
   /** Its breaker would let a request through. */
   get admits(): boolean {
     return this.#breaker?.admits ?? true;
+  }
+
+  /** No outlier: it has not been ejected, or has shown that it is well. */
+  get isIn(): boolean {
+    return this.watched?.isIn ?? true;
+  }
+
+  /** Nobody has anything against it. */
+  get isWell(): boolean {
+    return this.breakerState === "closed" && this.isIn && this.endpoint.unwell !== true;
+  }
+
+  /** It gets nothing but a request now and then, by which it shows whether it is well again. */
+  get isOnTrial(): boolean {
+    if (this.endpoint.unwell === true || this.breakerState === "open") return false;
+    return this.isIn ? this.breakerState === "halfOpen" : this.watched?.standing.is === "probing";
+  }
+
+  /** Takes the place that there is for one request of its trial, if it is free. */
+  takeProbe(nowMs: number): boolean {
+    if (!this.admits) return false;
+    return this.isIn || this.watched?.takeProbe(nowMs) === true;
+  }
+
+  /** Since when it is on trial. */
+  get onTrialSinceMs(): number {
+    return Math.max(this.#breaker?.openUntilMs ?? 0, this.isIn ? 0 : this.watched!.standing.sinceMs);
   }
 
   /** Its connections are closed when they are unused. */

@@ -1,4 +1,5 @@
 export { balance } from "./balance.layer.ts";
+export type { CandidateOptions, Situation } from "./candidates.ts";
 export type { UpstreamEndpoint } from "./endpoint.ts";
 export { forward } from "./forward.ts";
 export { load } from "./load.layer.ts";

@@ -1,9 +1,18 @@
 /**
- * What the balancers go by, measured around one attempt: requests in flight until the body has ended, latency
- * until the head has come, and failures as slowness. It also counts the attempt.
+ * What is learned about an endpoint from one attempt: for balancers, requests in flight until the body has ended, latency
+ * until the head has come, and failures as slowness; for outlier detection, how it ended. It also counts the attempt.
  */
-import { asProxyError, type Clock, type Handler, type Layer, type Outcome, watch } from "../../core/index.ts";
-import { isEndpointFailure, outcomeOf } from "../../resilience/index.ts";
+import {
+  asProxyError,
+  type Clock,
+  type Handler,
+  type Layer,
+  type Outcome,
+  type ProxyResponse,
+  retryAfterMs,
+  watch,
+} from "../../core/index.ts";
+import { type Ending, isEndpointFailure, outcomeOf } from "../../resilience/index.ts";
 import type { UpstreamEndpoint } from "./endpoint.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -15,9 +24,11 @@ const ENDINGS: Readonly<Record<Outcome, string>> = {
 };
 
 export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Clock): Layer {
-  const ended = (failed: boolean, outcome: Outcome) => {
+  const ended = (status: number, outcome: Outcome, latencyMs: number, startedAtMs: number) => {
     endpoint.inFlight--;
+    const failed = isEndpointFailure(status);
     upstream.countAttempt(failed ? "failed_status" : ENDINGS[outcome]);
+    endpoint.watched?.observe(failed ? failureOf(status) : outcome, latencyMs, startedAtMs, clock.recentMs);
   };
   return {
     name: "load",
@@ -30,20 +41,35 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
           next,
           exchange,
           (response) => {
-            const failed = isEndpointFailure(response.status);
+            const { status, body } = response;
             const nowMs = clock.recentMs;
-            endpoint.latency.observe(nowMs - startedAtMs, failed, nowMs);
-            if (response.body.complete) ended(failed, "success");
-            else response.body.onClosed((outcome) => ended(failed, outcome));
+            const latencyMs = nowMs - startedAtMs;
+            endpoint.latency.observe(latencyMs, isEndpointFailure(status), nowMs);
+            if (status === 503 || status === 429) heedRetryAfter(endpoint, response, nowMs);
+            if (body.complete) ended(status, "success", latencyMs, startedAtMs);
+            else body.onClosed((outcome) => ended(status, outcome, latencyMs, startedAtMs));
           },
           (thrown) => {
             endpoint.inFlight--;
             const nowMs = clock.now();
-            if (outcomeOf(thrown) === "failure") endpoint.latency.observe(nowMs - startedAtMs, true, nowMs);
+            const latencyMs = nowMs - startedAtMs;
+            const failed = outcomeOf(thrown) === "failure";
+            if (failed) endpoint.latency.observe(latencyMs, true, nowMs);
             upstream.countAttempt(asProxyError(thrown).code);
+            endpoint.watched?.observe(failed ? "gatewayFailure" : "ignored", latencyMs, startedAtMs, nowMs);
           },
         );
       };
     },
   };
+}
+
+/** 502, 503 and 504 are said for somebody behind the endpoint; the others are its own. */
+function failureOf(status: number): Ending {
+  return status === 502 || status === 503 || status === 504 ? "gatewayFailure" : "failure";
+}
+
+function heedRetryAfter(endpoint: UpstreamEndpoint, { headers }: ProxyResponse, nowMs: number): void {
+  const forMs = retryAfterMs(headers);
+  if (forMs !== undefined) endpoint.latency.holdOff(forMs, nowMs);
 }

@@ -4,7 +4,12 @@
  * Discovery replaces the list of endpoints as a whole; here the old and the new list are reconciled by key, so
  * that latency, breaker and connections of those that stay are kept, and those that go finish what they began.
  */
-import { type Balancer, type BalancingOptions, createBalancer } from "../../balancing/index.ts";
+import {
+  type Balancer,
+  type BalancingOptions,
+  createBalancer,
+  HASHING_ALGORITHMS,
+} from "../../balancing/index.ts";
 import {
   type Clock,
   type Endpoint,
@@ -22,12 +27,16 @@ import {
   ConcurrencyLimit,
   type ConcurrencyOptions,
   EndpointBreaker,
+  mayBeRepeated,
+  OutlierDetection,
+  type OutlierOptions,
   RetryBudget,
   type RetryOptions,
   type RetryRefusal,
   type TimeoutOptions,
 } from "../../resilience/index.ts";
 import type { UpstreamCounts } from "../../telemetry/index.ts";
+import { type CandidateOptions, Candidates, type Situation } from "./candidates.ts";
 import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
 import { ConnectionPool } from "./pool.ts";
 import { type HashKey, requestHash } from "./request-hash.ts";
@@ -37,6 +46,10 @@ export interface UpstreamOptions {
   readonly balancing: BalancingOptions;
   /** What a request is known by, for algorithms that choose by it; the first that it has. */
   readonly hash: readonly HashKey[];
+  /** Who is chosen from at all, and for which part of the requests. */
+  readonly candidates: Omit<CandidateOptions, "patienceMs">;
+  /** Undefined where outliers are not looked for. */
+  readonly outliers?: OutlierOptions | undefined;
   readonly timeouts: TimeoutOptions;
   readonly retries: RetryOptions;
   readonly breaker: BreakerOptions;
@@ -52,6 +65,8 @@ export interface UpstreamParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Where this sidecar is, as far as it is known at the start. */
+  readonly situation?: Situation | undefined;
 }
 
 export class Upstream {
@@ -66,12 +81,9 @@ export class Upstream {
   readonly #reach: Reach;
   readonly #attempts = new Map<string, number>();
   readonly #retriesRefused = new Map<string, number>();
-  #endpoints: readonly UpstreamEndpoint[] = [];
-  /** Breakers that are not closed: while there is none, nothing has to be filtered. */
-  #notClosed = 0;
-  #halfOpen = 0;
-  /** Kept until a breaker changes or the endpoints do: of thousands, one that is open must not cost every request a walk. */
-  #notOpen: readonly UpstreamEndpoint[] | undefined;
+  readonly #candidates: Candidates;
+  readonly #detection: OutlierDetection | undefined;
+  #endpoints: ReadonlyMap<string, UpstreamEndpoint> = new Map();
   #breakerOpened = 0;
   /** Counted apart from the map: a hash for every request is more than the count is worth. */
   #succeeded = 0;
@@ -89,6 +101,8 @@ export class Upstream {
     this.budget = new RetryBudget(options.retries.budget);
     this.#parts = parts;
     this.#balancer = createBalancer(options.balancing, parts.random);
+    this.#candidates = new Candidates(candidateOptions(options), parts.random, parts.situation);
+    this.#detection = this.#createDetection();
     this.#rotation = new BreakerRotation(parts.clock, options.breaker.windowMs);
     this.#reach = {
       createBreaker: ({ key }) => this.#createBreaker(key),
@@ -109,12 +123,12 @@ export class Upstream {
   }
 
   get endpoints(): readonly UpstreamEndpoint[] {
-    return this.#endpoints;
+    return [...this.#endpoints.values()];
   }
 
   /** Replaces the endpoints; what is known about those that stay is kept. */
   update(endpoints: readonly Endpoint[]): void {
-    const known = new Map(this.#endpoints.map((endpoint) => [endpoint.key, endpoint]));
+    const known = this.#endpoints;
     const next = new Map<string, UpstreamEndpoint>();
     for (const endpoint of endpoints) {
       const key = endpointKey(endpoint);
@@ -122,9 +136,23 @@ export class Upstream {
       if (kept !== undefined) kept.endpoint = endpoint;
       next.set(key, kept ?? new UpstreamEndpoint(endpoint, this.#reach));
     }
-    this.#endpoints = [...next.values()];
-    this.#notOpen = undefined;
-    for (const [key, endpoint] of known) if (!next.has(key)) this.#retire(endpoint);
+    this.#endpoints = next;
+    if (this.#detection !== undefined) {
+      this.#detection.endpoints(next.keys());
+      for (const [key, endpoint] of next) endpoint.watched = this.#detection.of(key);
+    }
+    this.#candidates.replace([...next.values()], this.#parts.clock.now());
+    for (const [key, endpoint] of known) if (!next.has(key)) endpoint.retire();
+  }
+
+  /** How much of its weight an endpoint gets as it is new, in (0, 1]. */
+  warmth(key: string): number {
+    return this.#candidates.warmth(key, this.#parts.clock.now());
+  }
+
+  /** Where this sidecar is, or who does the same, has changed. */
+  situate(situation: Situation): void {
+    this.#candidates.situate(situation);
   }
 
   /**
@@ -133,32 +161,40 @@ export class Upstream {
    * @throws ProxyError no_endpoint or breaker_open
    */
   choose(exchange: Exchange): UpstreamEndpoint {
-    let candidates = this.#endpoints;
-    if (candidates.length === 0)
+    if (this.#endpoints.size === 0)
       throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.name}`);
-    if (this.#notClosed > 0) candidates = this.#admitting();
-    if (exchange.attempts > 0) {
-      const untried = candidates.filter((endpoint) => !exchange.hasTried(endpoint.key));
-      if (untried.length > 0) candidates = untried;
-    }
-    const { hash } = this.options;
-    const chosen = this.#balancer.pick(
-      candidates,
-      this.#parts.clock.now(),
-      hash.length === 0 ? undefined : requestHash(hash, exchange),
-    );
-    if (chosen === undefined)
-      throw new ProxyError(
-        "breaker_open",
-        `the breakers of all ${this.#endpoints.length} endpoints are open`,
-      );
-    return chosen;
+    const nowMs = this.#parts.clock.now();
+    const { hash: keys } = this.options;
+    const hash = keys.length === 0 ? undefined : requestHash(keys, exchange);
+    let candidates = this.#candidates.draw(nowMs, hash);
+    if (exchange.attempts > 0) candidates = this.#untried(exchange, candidates, nowMs);
+    const onTrial = this.#candidates.hasTrials(nowMs)
+      ? this.#onTrial(exchange, candidates.length === 0, nowMs)
+      : undefined;
+    const chosen = onTrial ?? this.#balancer.pick(candidates, nowMs, hash);
+    if (chosen !== undefined) return chosen;
+    // Only those that have failed this request are left.
+    const again = this.#balancer.pick(this.#candidates.everybody(nowMs), nowMs, hash);
+    if (again !== undefined) return again;
+    throw new ProxyError("breaker_open", `the breakers of all ${this.#endpoints.size} endpoints are open`);
   }
 
-  /** Those whose breakers are not open, and of those that are half open the ones that take a probe now. */
-  #admitting(): readonly UpstreamEndpoint[] {
-    this.#notOpen ??= this.#endpoints.filter(({ breakerState }) => breakerState !== "open");
-    return this.#halfOpen === 0 ? this.#notOpen : this.#notOpen.filter(({ admits }) => admits);
+  /** Those that have not failed this request yet: of its part of the traffic, or of any. */
+  #untried(
+    exchange: Exchange,
+    candidates: readonly UpstreamEndpoint[],
+    nowMs: number,
+  ): readonly UpstreamEndpoint[] {
+    const isUntried = ({ key }: UpstreamEndpoint) => !exchange.hasTried(key);
+    const untried = candidates.filter(isUntried);
+    return untried.length > 0 ? untried : this.#candidates.everybody(nowMs).filter(isUntried);
+  }
+
+  /** A first attempt takes the place of a probe where one is free; a further one only when nobody else is left. */
+  #onTrial(exchange: Exchange, isLast: boolean, nowMs: number): UpstreamEndpoint | undefined {
+    if (exchange.attempts > 0 && !isLast) return undefined;
+    const isSpared = !isLast && this.options.retries.attempts > 0 && !mayBeRepeated(exchange);
+    return this.#candidates.takeProbe(nowMs, !isSpared, ({ key }) => !exchange.hasTried(key));
   }
 
   countAttempt(outcome: string): void {
@@ -172,16 +208,27 @@ export class Upstream {
 
   counts(): UpstreamCounts {
     const breakers: Record<BreakerState, number> = { closed: 0, open: 0, halfOpen: 0 };
-    for (const endpoint of this.#endpoints) breakers[endpoint.breakerState]++;
+    let available = 0;
+    for (const { breakerState, isIn } of this.#endpoints.values()) {
+      breakers[breakerState]++;
+      if (breakerState !== "open" && isIn) available++;
+    }
+    const outliers = this.#detection?.counts();
     return {
       upstream: this.name,
       attempts: this.#succeeded === 0 ? this.#attempts : this.#attempts.set("success", this.#succeeded),
       retriesRefused: this.#retriesRefused,
       breakerOpened: this.#breakerOpened,
+      ejections: outliers?.ejections ?? NONE,
+      outliersSpared: outliers?.spared ?? 0,
       connectionsOpened: this.#pool.openedTotal,
       resent: this.#pool.resent,
       breakers,
-      endpoints: { available: this.#endpoints.length - breakers.open, refused: breakers.open },
+      endpoints: {
+        available,
+        refused: breakers.open,
+        ejected: this.#endpoints.size - available - breakers.open,
+      },
       connections: this.#pool.counts(),
       pending: this.limit.waiting + this.#pool.waiting,
     };
@@ -189,7 +236,7 @@ export class Upstream {
 
   /** No more requests come. Unused connections are closed; who is under way finishes, and is tried again where it may be. */
   retire(): void {
-    for (const endpoint of this.#endpoints) endpoint.closeUnused();
+    for (const endpoint of this.#endpoints.values()) endpoint.closeUnused();
   }
 
   /** Nobody is under way. */
@@ -200,29 +247,45 @@ export class Upstream {
   /** Closes unused connections and timers; attempts under way finish. */
   stop(): void {
     this.update([]);
+    this.#detection?.stop();
     this.#rotation.stop();
   }
 
   #createBreaker(key: string): EndpointBreaker {
     const { clock, log } = this.#parts;
-    let last: BreakerState = "closed";
     return new EndpointBreaker(this.options.breaker, clock, this.#rotation, (state) => {
-      if (last === "closed" && state !== "closed") this.#notClosed++;
-      if (last !== "closed" && state === "closed") this.#notClosed--;
-      if (last === "halfOpen") this.#halfOpen--;
-      if (state === "halfOpen") this.#halfOpen++;
-      this.#notOpen = undefined;
+      if (state === "closed") this.#candidates.recovered(key, clock.now());
+      else this.#candidates.changed();
       if (state === "open") this.#breakerOpened++;
-      last = state;
       const facts = { upstream: this.name, endpoint: key, breaker: state };
       if (state === "open") log.warn(facts, "breaker opened");
       else log.info(facts, state === "closed" ? "breaker closed" : "breaker lets a probe through");
     });
   }
 
-  #retire(endpoint: UpstreamEndpoint): void {
-    if (endpoint.breakerState !== "closed") this.#notClosed--;
-    if (endpoint.breakerState === "halfOpen") this.#halfOpen--;
-    endpoint.retire();
+  #createDetection(): OutlierDetection | undefined {
+    const { outliers } = this.options;
+    if (outliers === undefined) return undefined;
+    const { clock, random, log } = this.#parts;
+    return new OutlierDetection(outliers, {
+      clock,
+      random,
+      log,
+      upstream: this.name,
+      isAvailable: (key) => this.#endpoints.get(key)?.breakerState !== "open",
+      onChange: (key, { is }) => {
+        if (is === "in") this.#candidates.recovered(key, clock.now());
+        else this.#candidates.changed();
+      },
+    });
   }
+}
+
+const NONE: ReadonlyMap<string, number> = new Map();
+
+/** A hash keeps its endpoint: it does not follow weights that move for half a minute, so nobody warms up. */
+function candidateOptions({ candidates, balancing, breaker }: UpstreamOptions): CandidateOptions {
+  const { slowStart } = candidates;
+  const windowMs = HASHING_ALGORITHMS.has(balancing.algorithm) ? 0 : slowStart.windowMs;
+  return { ...candidates, slowStart: { ...slowStart, windowMs }, patienceMs: breaker.openForMs };
 }

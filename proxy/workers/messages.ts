@@ -7,6 +7,7 @@ import type { PlaneAddresses } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
+import type { Situation } from "../upstream/index.ts";
 
 /** What a worker is given when it is made. */
 export interface WorkerSettings {
@@ -32,6 +33,7 @@ export type ToWorker =
       readonly at: ListenAddress | undefined;
     }
   | { readonly say: "update"; readonly key: string; readonly endpoints: readonly Endpoint[] }
+  | { readonly say: "situate"; readonly situation: Situation }
   | { readonly say: "report"; readonly question: number }
   | { readonly say: "drain"; readonly graceMs: number }
   | { readonly say: "deregistered" }

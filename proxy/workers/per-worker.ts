@@ -6,6 +6,7 @@
  */
 import type { RetryOptions } from "../../resilience/index.ts";
 import type { LanePlan, Leads, ListenerPlan, UpstreamPlan } from "../plan.ts";
+import type { Situation } from "../upstream/index.ts";
 
 export function leadsPerWorker(leads: Leads, workers: number): Leads {
   if (leads === "pending") return leads;
@@ -19,6 +20,13 @@ export function leadsPerWorker(leads: Leads, workers: number): Leads {
 export function listenerPerWorker(plan: ListenerPlan, workers: number): ListenerPlan {
   const maxConnections = Math.ceil(plan.options.maxConnections / workers);
   return { ...plan, options: { ...plan.options, maxConnections } };
+}
+
+/** Each worker has connections of its own, so among those that share endpoints each has a place of its own. */
+export function situationOfWorker(situation: Situation, number: number, workers: number): Situation {
+  const { place } = situation;
+  if (place === undefined) return situation;
+  return { ...situation, place: { index: place.index * workers + number, count: place.count * workers } };
 }
 
 function upstreamPerWorker(plan: UpstreamPlan, workers: number): UpstreamPlan {

@@ -14,6 +14,7 @@ import type { ListenAddress } from "../downstream/index.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
 import { systemClock } from "../system.ts";
+import type { Situation } from "../upstream/index.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 
 /** How long a thread may take to do what it is asked to at once. */
@@ -21,6 +22,8 @@ const HUNG_MS = 2_000;
 const WORKER = new URL("./worker.ts", import.meta.url);
 
 export class WorkerPlane implements Plane {
+  /** Which of the workers it is, from 0 on; one that takes the place of another has its number. */
+  readonly number: number;
   readonly #worker: Worker;
   readonly #log: ProcessLog;
   readonly #exited: Promise<unknown>;
@@ -35,7 +38,13 @@ export class WorkerPlane implements Plane {
   #ending = false;
 
   /** @param onLost told once when the thread has ended without being asked to */
-  constructor(settings: PlaneSettings, log: ProcessLog, onLost: (plane: WorkerPlane) => void) {
+  constructor(
+    number: number,
+    settings: PlaneSettings,
+    log: ProcessLog,
+    onLost: (plane: WorkerPlane) => void,
+  ) {
+    this.number = number;
     this.#log = log;
     this.#onWanted = settings.onWanted;
     const workerData: WorkerSettings = { accessLog: settings.accessLog, logLevel: log.level };
@@ -87,6 +96,10 @@ export class WorkerPlane implements Plane {
 
   update(key: string, endpoints: readonly Endpoint[]): void {
     this.#say({ say: "update", key, endpoints });
+  }
+
+  situate(situation: Situation): void {
+    this.#say({ say: "situate", situation });
   }
 
   /** @throws Error when the thread has ended, or does not answer */

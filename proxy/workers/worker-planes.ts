@@ -11,7 +11,8 @@ import { own } from "../own.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import { type PlaneReport, pastCounts, summed } from "../report.ts";
 import { systemClock } from "../system.ts";
-import { leadsPerWorker, listenerPerWorker, mapped } from "./per-worker.ts";
+import type { Situation } from "../upstream/index.ts";
+import { leadsPerWorker, listenerPerWorker, mapped, situationOfWorker } from "./per-worker.ts";
 import { WorkerPlane } from "./worker-plane.ts";
 
 /** The data planes of a sidecar, however many there are. */
@@ -44,7 +45,8 @@ export class WorkerPlanes implements Planes {
     readonly destinations: Record<string, Leads>;
     readonly listeners: Record<string, ListenerPlan>;
     readonly endpoints: Record<string, readonly Endpoint[]>;
-  } = { routes: [], destinations: {}, listeners: {}, endpoints: {} };
+    situation: Situation;
+  } = { routes: [], destinations: {}, listeners: {}, endpoints: {}, situation: {} };
   /** What lost workers had counted. */
   readonly #gone: PlaneReport[] = [];
   /** When workers were lost, within the last hour. */
@@ -58,12 +60,13 @@ export class WorkerPlanes implements Planes {
     this.#settings = settings;
     this.#log = log;
     this.#onNoneLeft = onNoneLeft;
-    for (let i = 0; i < workers; i++) this.#add();
+    for (let number = 0; number < workers; number++) this.#add(number);
   }
 
   async start(plan: Plan): Promise<PlaneAddresses> {
     const told = this.#told;
     told.routes = plan.routes;
+    told.situation = plan.situation;
     for (const [name, leads] of Object.entries(plan.destinations))
       if (!Object.hasOwn(told.destinations, name))
         told.destinations[name] = leadsPerWorker(leads, this.#workers);
@@ -73,7 +76,7 @@ export class WorkerPlanes implements Planes {
     );
     const at = await reserve(mapped(plan.listeners, ({ options }) => options.listen));
     const planes = [...this.#planes];
-    await Promise.all(planes.map((plane) => plane.start(told, at)));
+    await Promise.all(planes.map((plane) => plane.start(this.#planFor(plane), at)));
     if (this.#planes.size < this.#workers) throw new Error("a worker was lost as it started");
     this.#at = at;
     return at;
@@ -124,6 +127,11 @@ export class WorkerPlanes implements Planes {
     for (const plane of this.#planes) plane.update(key, endpoints);
   }
 
+  situate(situation: Situation): void {
+    this.#told.situation = situation;
+    for (const plane of this.#planes) plane.situate(this.#planFor(plane).situation);
+  }
+
   async reports(): Promise<readonly PlaneReport[]> {
     const planes = [...this.#planes];
     const reports = await Promise.allSettled(planes.map((plane) => plane.report()));
@@ -161,8 +169,12 @@ export class WorkerPlanes implements Planes {
     for (const plane of this.#planes) plane.setLogLevel(level);
   }
 
-  #add(): WorkerPlane {
-    const plane = new WorkerPlane(this.#settings, this.#log, () => this.#replace(plane));
+  #planFor({ number }: WorkerPlane): Plan {
+    return { ...this.#told, situation: situationOfWorker(this.#told.situation, number, this.#workers) };
+  }
+
+  #add(number: number): WorkerPlane {
+    const plane = new WorkerPlane(number, this.#settings, this.#log, () => this.#replace(plane));
     this.#planes.add(plane);
     return plane;
   }
@@ -180,7 +192,7 @@ export class WorkerPlanes implements Planes {
       return;
     }
     this.#log.log.error(facts, "a worker is lost, with the requests it had; another one takes its place");
-    const plane = this.#add();
+    const plane = this.#add(lost.number);
     // The names at first, with what is known of their endpoints: it knows them before its first caller.
     const { destinations, endpoints } = this.#told;
     for (const [name, leads] of Object.entries(destinations)) {
@@ -189,7 +201,7 @@ export class WorkerPlanes implements Planes {
       );
       plane.lead(name, leads, Object.fromEntries(own));
     }
-    plane.start({ ...this.#told, destinations: {} }, this.#at).catch((err: Error) => {
+    plane.start({ ...this.#planFor(plane), destinations: {} }, this.#at).catch((err: Error) => {
       this.#log.log.error({ err }, "the worker could not be replaced");
       this.#planes.delete(plane);
       void plane.destroy();

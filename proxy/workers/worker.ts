@@ -47,6 +47,9 @@ port.on("message", (message: ToWorker) => {
     case "update":
       plane.update(message.key, message.endpoints);
       break;
+    case "situate":
+      plane.situate(message.situation);
+      break;
     case "report":
       void plane.report().then((report) => say({ say: "report", question: message.question, report }));
       break;

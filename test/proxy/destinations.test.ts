@@ -51,7 +51,7 @@ function orders(requests: number, options = usualUpstream.options) {
   });
 }
 
-const EMPTY_PLAN = { routes: [], destinations: {}, listeners: {} };
+const EMPTY_PLAN = { routes: [], destinations: {}, listeners: {}, situation: {} };
 
 test("the caller who asks for a name that is known at once does not wait", async (t) => {
   const clock = new ManualClock();

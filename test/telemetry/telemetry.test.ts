@@ -144,10 +144,12 @@ const COUNTS: UpstreamCounts = {
   ]),
   retriesRefused: new Map([["budget", 3]]),
   breakerOpened: 4,
+  ejections: new Map([["successRate", 17]]),
+  outliersSpared: 18,
   connectionsOpened: 5,
   resent: 8,
   breakers: { closed: 2, open: 1, halfOpen: 0 },
-  endpoints: { available: 2, refused: 1 },
+  endpoints: { available: 2, refused: 1, ejected: 1 },
   connections: { connecting: 1, busy: 2, idle: 3 },
   pending: 6,
 };

@@ -1,0 +1,168 @@
+/**
+ * What may be said of an upstream: where its endpoints are, how one is chosen, and what keeps calls to it safe. The app
+ * behind the inbound side is one, too, and shares what it has in common.
+ */
+import * as v from "valibot";
+import { section } from "./mapping.ts";
+import { balancing, outliers, slowStart } from "./shape-balancing.ts";
+import { endpoints, flag, follow, from, healthCheck, merge, withDefaults } from "./shape-discovery.ts";
+import { duration, percent, size, text, wholeNumber } from "./units.ts";
+
+const HOST_NAME = /^[a-z0-9]([a-z0-9._-]{0,252})$/;
+const UPSTREAM_NAME =
+  "a name such as orders: lower-case letters, digits, '-', '_' and '.', the first a letter or a digit";
+
+export const name = v.pipe(v.string(UPSTREAM_NAME), v.regex(HOST_NAME, UPSTREAM_NAME));
+
+export const timeoutsWith = (attemptMs: number, request: string) =>
+  withDefaults(
+    v.pipe(
+      section({
+        connect: v.optional(duration()),
+        attempt: v.optional(duration()),
+        request: v.optional(duration(), request),
+        idle: v.optional(duration(), "60s"),
+        tunnelIdle: v.optional(duration(), "1h"),
+      }),
+      v.transform((t) => ({
+        // Without a word about them, a short request time-out is not contradicted by what is usual.
+        connectMs: t.connect ?? Math.min(1_000, t.request),
+        attemptMs: t.attempt ?? Math.min(attemptMs, t.request),
+        requestMs: t.request,
+        idleMs: t.idle,
+        tunnelIdleMs: t.tunnelIdle,
+      })),
+    ),
+  );
+
+export const limits = withDefaults(
+  section({
+    connections: v.optional(wholeNumber(1, 65_535), 1024),
+    pending: v.optional(wholeNumber(0, 1_000_000), 1024),
+    requests: v.optional(wholeNumber(1, 1_000_000), 1024),
+  }),
+);
+
+const RETRY_CONDITION = "one of connectFailure, reset, timeout, or a status from 400 to 599";
+const retryCondition = v.union(
+  [
+    v.picklist(["connectFailure", "reset", "timeout"], RETRY_CONDITION),
+    v.pipe(
+      v.number(RETRY_CONDITION),
+      v.integer(RETRY_CONDITION),
+      v.minValue(400, RETRY_CONDITION),
+      v.maxValue(599, RETRY_CONDITION),
+    ),
+  ],
+  RETRY_CONDITION,
+);
+
+export const retriesWith = (attempts: number, on: v.InferInput<typeof retryCondition>[]) =>
+  withDefaults(
+    v.pipe(
+      section({
+        attempts: v.optional(wholeNumber(0, 10), attempts),
+        on: v.optional(v.array(retryCondition, "a list of conditions"), on),
+        backoff: withDefaults(
+          v.pipe(
+            section({ base: v.optional(duration(), "25ms"), max: v.optional(duration(), "250ms") }),
+            v.transform((b) => ({ baseMs: b.base, maxMs: b.max })),
+          ),
+        ),
+        budget: withDefaults(
+          v.pipe(
+            section({
+              ratio: v.optional(percent(0, 100), "20%"),
+              minPerSecond: v.optional(wholeNumber(0, 10_000), 10),
+              window: v.optional(duration(1000), "10s"),
+            }),
+            v.transform((b) => ({ ratio: b.ratio, minPerSecond: b.minPerSecond, windowMs: b.window })),
+          ),
+        ),
+        replay: v.optional(size(1024 * 1024), "64KiB"),
+      }),
+      v.transform(({ replay, ...rest }) => ({ ...rest, replayBytes: replay })),
+    ),
+  );
+
+export const breakerWith = (enabled: boolean) =>
+  withDefaults(
+    v.pipe(
+      section({
+        enabled: v.optional(flag, enabled),
+        errorRate: v.optional(percent(1, 100), "50%"),
+        minimumRequests: v.optional(wholeNumber(1, 1_000_000), 20),
+        consecutiveFailures: v.optional(wholeNumber(0, 1_000_000), 5),
+        window: v.optional(duration(100), "10s"),
+        openFor: v.optional(duration(10), "5s"),
+      }),
+      v.transform(({ window, openFor, ...rest }) => ({ ...rest, windowMs: window, openForMs: openFor })),
+    ),
+  );
+
+const UPGRADE = "a protocol such as websocket, in lower case; not h2c, whose requests would pass unread";
+export const upgrades = v.optional(
+  v.array(
+    v.pipe(
+      v.string(UPGRADE),
+      v.regex(/^(?!h2c$|h2$|http\/)[a-z0-9][a-z0-9._+-]*(?:\/[a-z0-9._+-]+)?$/, UPGRADE),
+    ),
+    "a list of protocols",
+  ),
+  [],
+);
+
+export const upstream = v.pipe(
+  section({
+    endpoints: v.optional(endpoints),
+    service: v.optional(text("the name of a service in Consul")),
+    from: v.optional(from),
+    merge,
+    follow,
+    healthCheck,
+    localPort: v.optional(wholeNumber(0, 65_535)),
+    balancing,
+    outliers,
+    slowStart,
+    timeouts: timeoutsWith(10_000, "15s"),
+    retries: retriesWith(2, ["connectFailure", "reset", 502, 503, 504]),
+    breaker: breakerWith(true),
+    limits,
+    keepAlive: v.optional(duration(), "4s"),
+    upgrades,
+  }),
+  v.transform(
+    ({
+      endpoints: named,
+      service,
+      from: sources,
+      merge: together,
+      follow: when,
+      healthCheck: check,
+      ...rest
+    }) => {
+      const { localPort, keepAlive, balancing: how, slowStart: ramp, ...options } = rest;
+      return {
+        endpoints: named,
+        service,
+        from: sources,
+        merge: together,
+        follow: when,
+        healthCheck: check,
+        localPort,
+        options: {
+          ...options,
+          balancing: how.options,
+          hash: how.hash,
+          candidates: { ...how.candidates, slowStart: ramp },
+          keepAliveMs: keepAlive,
+        },
+      };
+    },
+  ),
+);
+
+export type UpstreamConfig = v.InferOutput<typeof upstream>;
+
+/** An upstream of which nothing has been said. */
+export const usualUpstream: UpstreamConfig = v.parse(upstream, {});
