@@ -5,6 +5,8 @@
  * each one can be tried a million times a second in virtual time.
  */
 import type { PeakEwma } from "./latency.ts";
+import type { ReplicaLoad } from "./own-load.ts";
+import type { PrequalOptions } from "./prequal-options.ts";
 
 /** What an algorithm may know about an endpoint. */
 export interface Candidate {
@@ -23,8 +25,29 @@ export interface Balancer {
    * Undefined only when there are no candidates.
    * @param candidates the same list, by identity, as long as nothing has changed: what is made from it may be kept with it
    * @param hash of the request, 32 bits without sign, for those that choose by it; undefined for a request that has none
+   * @param inFlight the sum over these candidates, for those that bound loads by it; undefined to let them add it up
    */
-  pick<C extends Candidate>(candidates: readonly C[], nowMs: number, hash?: number): C | undefined;
+  pick<C extends Candidate>(
+    candidates: readonly C[],
+    nowMs: number,
+    hash?: number,
+    inFlight?: number,
+  ): C | undefined;
+}
+
+/** One that goes by what endpoints say of their own load, and has them asked. */
+export interface AskingBalancer extends Balancer {
+  /**
+   * Whom to ask now; to be called with each request.
+   * @param candidates all that there are, the same list by identity as long as nothing has changed
+   */
+  toProbe<C extends Candidate>(candidates: readonly C[]): readonly C[];
+  /** A candidate has said how loaded it is. */
+  onProbe(key: string, load: ReplicaLoad, nowMs: number): void;
+}
+
+export function isAsking(balancer: Balancer): balancer is AskingBalancer {
+  return "toProbe" in balancer;
 }
 
 /** The algorithms by the names that the configuration has for them, the default first. */
@@ -35,6 +58,7 @@ export const BALANCING_ALGORITHMS = [
   "random",
   "ringHash",
   "maglev",
+  "prequal",
 ] as const;
 
 /** Those of them that go by what a request is known by. */
@@ -67,4 +91,6 @@ export interface BalancingOptions {
    * passed over, above 1. No bound unless told otherwise; see bounded-load.ts.
    */
   readonly loadFactor?: number;
+  /** `prequal` only; see prequal.ts. */
+  readonly prequal?: Partial<PrequalOptions>;
 }

@@ -12,30 +12,34 @@
  * A tight factor passes over many, a wide one lets hot spots be; HAProxy recommends 1.25 to 2.
  */
 import type { Candidate } from "./balancer.ts";
-
-/** The weight of all, made once for a list. */
-const WEIGHTS = new WeakMap<readonly Candidate[], number>();
+import { weightOfAll } from "./draw.ts";
 
 /**
  * For a list, who may take one request more: its load after that is at most
  * `ceil(factor * (all in flight + 1) * weight / weight of all)`.
  * @param factor over the mean, from 1.001 on; thousandths count
+ * @returns to be asked with at least one candidate, and with what is in flight at all of them, if that is known
  */
 export function loadBound(
   factor: number,
-): (candidates: readonly Candidate[]) => (candidate: Candidate) => boolean {
+): (candidates: readonly Candidate[], total?: number) => (candidate: Candidate) => boolean {
   // In thousandths, so that with whole weights all is in whole numbers: 1.1 times 10 must not be a little above 11.
   const thousandths = Math.round(factor * 1000);
   if (!(thousandths > 1000 && thousandths < Infinity))
     throw new RangeError(`expected a load factor above 1, got ${factor}`);
-  return (candidates) => {
-    const weight = weightOf(candidates);
+  return (candidates, total) => {
+    const weight = weightOfAll(candidates);
+    // For whole loads, below `ceil(x)` is below `x`.
+    if (total !== undefined) {
+      const all = thousandths * (total + 1);
+      return (candidate) => 1000 * candidate.inFlight * weight < all * candidate.weight;
+    }
     const count = candidates.length;
-    // The sum is made only as far as it is needed to see that the candidate is below its bound: an idle one needs none.
+    // Nobody has kept the sum, and one of a moment ago would not do: requests end without a word to a balancer. It is made
+    // only as far as it is needed to see that the candidate is below its bound: an idle one needs none.
     let summed = 0;
     let inFlight = 0;
     return (candidate) => {
-      // For whole loads, below `ceil(x)` is below `x`.
       const load = 1000 * candidate.inFlight * weight;
       const share = thousandths * candidate.weight;
       while (share * (inFlight + 1) <= load) {
@@ -45,14 +49,4 @@ export function loadBound(
       return true;
     };
   };
-}
-
-function weightOf(candidates: readonly Candidate[]): number {
-  let weight = WEIGHTS.get(candidates);
-  if (weight === undefined) {
-    weight = 0;
-    for (const candidate of candidates) weight += candidate.weight;
-    WEIGHTS.set(candidates, weight);
-  }
-  return weight;
 }

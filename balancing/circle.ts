@@ -52,9 +52,15 @@ export function circleBalancer(lay: LayCircle, random: Random, loadFactor?: numb
   const circles = new Circles(lay);
   const boundOf = loadFactor === undefined ? undefined : loadBound(loadFactor);
   return {
-    pick<C extends Candidate>(candidates: readonly C[], _nowMs: number, hash?: number): C | undefined {
+    pick<C extends Candidate>(
+      candidates: readonly C[],
+      _nowMs: number,
+      hash?: number,
+      inFlight?: number,
+    ): C | undefined {
       if (candidates.length < 2) return candidates[0];
-      return circles.choose(candidates, hash ?? Math.floor(random.next() * 2 ** 32), boundOf?.(candidates));
+      const at = hash ?? Math.floor(random.next() * 2 ** 32);
+      return circles.choose(candidates, at, boundOf?.(candidates, inFlight));
     },
   };
 }

@@ -6,6 +6,8 @@ import type { Balancer, BalancingAlgorithm, BalancingOptions } from "./balancer.
 import { leastRequestBalancer } from "./least-request.ts";
 import { maglevBalancer } from "./maglev.ts";
 import { peakEwmaBalancer } from "./peak-ewma.ts";
+import { Prequal } from "./prequal.ts";
+import { DEFAULT_PREQUAL } from "./prequal-options.ts";
 import { randomBalancer } from "./random.ts";
 import { ringHashBalancer } from "./ring-hash.ts";
 import { roundRobinBalancer } from "./round-robin.ts";
@@ -19,6 +21,9 @@ const ALGORITHMS: Readonly<
   random: randomBalancer,
   ringHash: ringHashBalancer,
   maglev: maglevBalancer,
+  // Peers that say nothing of their load are chosen by what is seen of them.
+  prequal: (random, { prequal }) =>
+    new Prequal({ ...DEFAULT_PREQUAL, ...prequal }, random, peakEwmaBalancer(random)),
 };
 
 export function createBalancer(options: BalancingOptions, random: Random): Balancer {

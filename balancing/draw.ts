@@ -1,13 +1,24 @@
 /**
- * Two or more different candidates at random, every ordered pair equally likely.
+ * Candidates at random, each by its weight: one, or two or more different ones.
  *
- * Without replacement: drawn with replacement, two candidates would be the same one half of the time, and the
+ * The sums of the weights are kept with the list, so that a draw is a search among them and not a walk through all.
+ * Two are drawn without replacement: drawn with replacement, two candidates would be the same one half of the time, and the
  * busier one of two would be chosen in a quarter of all draws instead of never.
  */
 import { below, type Random } from "../core/index.ts";
 
 interface Weighted {
   readonly weight: number;
+}
+
+/**
+ * The place of one that is drawn by its weight.
+ * @param candidates at least one
+ */
+export function drawOne(candidates: readonly Weighted[], random: Random): number {
+  const sums = weightSums(candidates);
+  if (sums === undefined) return below(random, candidates.length);
+  return indexOf(sums, random.next() * sums[sums.length - 1]!);
 }
 
 /**
@@ -113,6 +124,12 @@ function leastOfAll<C extends Weighted>(
 /** Their shares shall differ: a list of equals is answered from memory. */
 export function weightsDiffer(candidates: readonly Weighted[]): boolean {
   return candidates.length > 1 && weightSums(candidates) !== undefined;
+}
+
+/** @param candidates at least one */
+export function weightOfAll(candidates: readonly Weighted[]): number {
+  const sums = weightSums(candidates);
+  return sums === undefined ? candidates.length * candidates[0]!.weight : sums[sums.length - 1]!;
 }
 
 /** A list is made anew whenever endpoints change, so its sums are made once. */

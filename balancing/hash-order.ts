@@ -48,17 +48,17 @@ export function* orderByHash(
   const count = hashes.length;
   // A shift by 32 would be one by 0.
   const shift = Math.min(31, Math.clz32(count) + 1);
-  const starts = new Uint32Array((0xffffffff >>> shift) + 2);
+  // One further on than it will be: where a bucket begins moves on to where it ends, which is where the next begins.
+  const starts = new Uint32Array((0xffffffff >>> shift) + 3);
   yield* inSlices(count, (from, until) => {
-    for (let i = from; i < until; i++) starts[(hashes[i]! >>> shift) + 1]!++;
+    for (let i = from; i < until; i++) starts[(hashes[i]! >>> shift) + 2]!++;
   });
   yield* inSlices(starts.length - 1, (from, until) => {
     for (let bucket = from; bucket < until; bucket++) starts[bucket + 1]! += starts[bucket]!;
   });
-  const free = starts.slice();
   const order = new Uint32Array(count);
   yield* inSlices(count, (from, until) => {
-    for (let i = from; i < until; i++) order[free[hashes[i]! >>> shift]!++] = i;
+    for (let i = from; i < until; i++) order[starts[(hashes[i]! >>> shift) + 1]!++] = i;
   });
   // Nothing leaves its bucket here, so the way back is short.
   yield* inSlices(count, (from, until) => {

@@ -41,7 +41,7 @@ export class SlowStart {
   readonly #options: SlowStartOptions;
   /** When it came, for those that came cold; those that are warm have none. */
   readonly #stamps = new Map<string, number>();
-  #known: ReadonlySet<string> = new Set();
+  readonly #known = new Set<string>();
   #settledAtMs: number | undefined;
 
   constructor(options: SlowStartOptions) {
@@ -53,15 +53,30 @@ export class SlowStart {
     return this.#options.windowMs / STEPS;
   }
 
-  /** The endpoints are now these. One that left and is here again is new: nobody knows what it was doing meanwhile. */
+  /** The endpoints are now these. */
   replace(keys: Iterable<string>, nowMs: number): void {
     const next = new Set(keys);
-    if (next.size > 0) this.#settledAtMs ??= nowMs + SETTLING_MS;
-    for (const key of this.#stamps.keys()) if (!next.has(key)) this.#stamps.delete(key);
-    const somebodyStays = !next.isDisjointFrom(this.#known);
-    if (somebodyStays && this.#settledAtMs !== undefined && nowMs >= this.#settledAtMs)
-      for (const key of next) if (!this.#known.has(key)) this.#stamp(key, nowMs);
-    this.#known = next;
+    const came = [...next].filter((key) => !this.#known.has(key));
+    const left = [...this.#known].filter((key) => !next.has(key));
+    this.change(came, left, nowMs);
+  }
+
+  /**
+   * Some endpoints have come and some have left. One that left and is here again is new: nobody knows what it was doing
+   * meanwhile.
+   */
+  change(came: readonly string[], left: readonly string[], nowMs: number): void {
+    for (const key of left) {
+      this.#known.delete(key);
+      this.#stamps.delete(key);
+    }
+    const isSettled = this.#settledAtMs !== undefined && nowMs >= this.#settledAtMs;
+    const somebodyStays = this.#known.size > 0;
+    for (const key of came) {
+      this.#known.add(key);
+      if (isSettled && somebodyStays) this.#stamp(key, nowMs);
+    }
+    if (this.#known.size > 0) this.#settledAtMs ??= nowMs + SETTLING_MS;
   }
 
   /** It has come back from where it got nothing: an ejection, an open breaker. */

@@ -29,6 +29,7 @@ const SETTINGS_OF: Readonly<Record<string, readonly string[]>> = {
   minimumRingSize: ["ringHash"],
   maximumRingSize: ["ringHash"],
   loadFactor: ["ringHash", "maglev"],
+  prequal: ["prequal"],
 };
 
 /** Who is chosen from, and who is left out. */

@@ -4,6 +4,7 @@
  *
  * Only what the file says can be at fault: where a default disagrees with a setting, the setting is meant.
  */
+import { inSubset, subsetText } from "../discovery/index.ts";
 import { candidateFaults, hashFaults } from "./cross-checks-balancing.ts";
 import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
@@ -15,6 +16,7 @@ import { durationText } from "./units.ts";
 export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
   return [
     ...sourceFaults(config),
+    ...subsetFaults(config),
     ...sidecarFaults(config),
     ...healthCheckFaults(config),
     ...hashFaults(config),
@@ -83,6 +85,41 @@ function originFaults(config: Config, origin: Origin, path: Path): Complaint[] {
       message: `expected at most maxTtl, which is ${durationText(dns.maxTtlMs)}, got ${durationText(dns.minTtlMs)}`,
     });
   return faults;
+}
+
+/** Subsets in which nobody can ever be. */
+function subsetFaults(config: Config): Complaint[] {
+  return Object.entries(config.upstreams).flatMap(([name, { subset, endpoints, from }]) => {
+    if (subset === undefined) return [];
+    const path = ["upstreams", name];
+    if (subset.tags.length === 0 && Object.keys(subset.meta).length === 0)
+      return [{ path: [...path, "subset"], message: "expected tags, metadata or both, got neither" }];
+    const nobodyIn = (named: Origin["endpoints"], at: Path) =>
+      named === undefined || inSubset(named, subset).length > 0
+        ? []
+        : [
+            {
+              path: at,
+              message: `expected an endpoint in the subset ${subsetText(subset)}, got none`,
+            },
+          ];
+    const faults = nobodyIn(endpoints, [...path, "endpoints"]);
+    for (const [i, origin] of (from ?? []).entries()) {
+      const at = [...path, "from", i];
+      faults.push(...nobodyIn(origin.endpoints, [...at, "endpoints"]));
+      if (origin.dns !== undefined)
+        faults.push({
+          path: [...at, "dns"],
+          message: "expected a source that knows tags or metadata, which the subset asks for, got DNS",
+        });
+      if (origin.kubernetes !== undefined && subset.tags.length > 0)
+        faults.push({
+          path: [...at, "kubernetes"],
+          message: "expected a source that knows tags, which the subset asks for, got Kubernetes",
+        });
+    }
+    return faults;
+  });
 }
 
 function repeatedFaults(endpoints: Origin["endpoints"], path: Path): Complaint[] {

@@ -14,6 +14,9 @@ const ENDPOINT: Sentences = {
   address: "Address and port.",
   weight: "Its share of the requests, in proportion to the other weights.",
   zone: "Where it is, as a label on the admin port.",
+  priority: "Its level: 0 is preferred, and a higher one gets what those before it cannot carry.",
+  tags: "What a `subset` may choose it by.",
+  meta: "The same, by keys and values.",
 };
 
 const listOf = (path: string): Sentences => under(`${path}[]`, ENDPOINT);
@@ -80,7 +83,7 @@ export const SUPPLY_SENTENCES: Sentences = {
   ...under("from[].dns", {
     "": "A name in DNS, asked again as its TTL says.",
     name: "The name, in full.",
-    type: "`A` asks for addresses of both kinds; `SRV` for addresses, ports and weights.",
+    type: "`A` asks for addresses of both kinds; `SRV` for addresses, ports, weights and priorities.",
     port: "The port of every address; needed with `A`.",
     resolvers: "The servers to ask.",
     minTtl: "A shorter TTL counts as this one.",
@@ -96,7 +99,11 @@ export const SUPPLY_SENTENCES: Sentences = {
     caFile: "Its certificate authority.",
   }),
   merge:
-    "`fallback` uses the first source that has an endpoint which is well; `union` uses all of them together.",
+    "`fallback` uses the first source that has an endpoint which is well; `union` uses all of them together; `priority` prefers each to those behind it, which get what it cannot carry.",
+  subset:
+    "Only the instances that have all of these tags and all of this metadata; of the sources, DNS knows neither, and Kubernetes no tags.",
+  "subset.tags": "The tags.",
+  "subset.meta": "The metadata, by key and value; of Kubernetes the labels of an EndpointSlice.",
   follow:
     "`called` looks for the endpoints when the upstream is first called, and stops when it is not called any more; `always` does so from the start.",
   ...under("healthCheck", {

@@ -147,6 +147,13 @@ export const SENTENCES: Sentences = {
       "For `ringHash`: how many points the ring may have; 262,144 unless told otherwise.",
     "balancing.bias":
       "For `leastRequest` where weights differ: choose by chance in proportion to weight / (in flight + 1) ^ bias, as Envoy does, instead of by `choices`.",
+    "balancing.prequal":
+      "For `prequal`, which asks peers that are sidecars of heddle how loaded their apps are; of other peers it goes by what it sees, as `peakEwma` does.",
+    "balancing.prequal.probes":
+      "How many endpoints are asked for each request, where they have not just been heard; 0.5 is one for every other request, and 3 unless told otherwise.",
+    "balancing.prequal.quantile":
+      "An endpoint with more in flight than this share of those that answered lately is avoided; 84% unless told otherwise.",
+    "balancing.prequal.maxAge": "How long an answer is believed; 1s unless told otherwise.",
     "balancing.panicThreshold":
       "Where less than this share of a level is well and all levels together cannot carry the traffic, its health is not believed and all of it is used; 0% always believes it.",
     "balancing.overprovisioning":
@@ -162,7 +169,8 @@ export const SENTENCES: Sentences = {
     ...under("outliers", OUTLIERS),
     slowStart: "How much of its weight a new endpoint gets; not for `ringHash` and `maglev`.",
     "slowStart.window": "How long it takes to the full weight; 0s gives it at once.",
-    "slowStart.aggression": "How steep the beginning is: 1 is a straight line, more gives more at first, less gives less.",
+    "slowStart.aggression":
+      "How steep the beginning is: 1 is a straight line, more gives more at first, less gives less.",
     "slowStart.floor": "The least share of its weight that a new endpoint gets.",
     "balancing.loadFactor":
       "For `ringHash` and `maglev`: an endpoint with more than so many times its share of what is in flight is passed over for the next.",

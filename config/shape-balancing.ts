@@ -44,6 +44,18 @@ export const balancing = withDefaults(
       maximumRingSize: v.optional(wholeNumber(1, MOST_RING)),
       bias: v.optional(numberFrom(0, 10, 1)),
       loadFactor: v.optional(numberFrom(1.01, 100, 1.25)),
+      prequal: v.optional(
+        v.pipe(
+          section({
+            probes: v.optional(numberFrom(0, 10, 0.5)),
+            quantile: v.optional(percent(0, 100)),
+            maxAge: v.optional(duration(10, 60_000)),
+          }),
+          v.transform(({ probes, quantile, maxAge }) =>
+            defined({ probesPerRequest: probes, quantile, maxAgeMs: maxAge }),
+          ),
+        ),
+      ),
       panicThreshold: v.optional(percent(0, 100), "50%"),
       overprovisioning: v.optional(numberFrom(1, 100, 1.4), 1.4),
       aperture: v.optional(wholeNumber(0, 10_000), 0),

@@ -3,8 +3,8 @@
  * what holds in an outage, and health checks.
  */
 import * as v from "valibot";
-import { isConsulAddress, isConsulToken, MERGES } from "../discovery/index.ts";
-import { section } from "./mapping.ts";
+import { isConsulAddress, isConsulToken, type LabelledEndpoint, MERGES } from "../discovery/index.ts";
+import { mappingOf, section } from "./mapping.ts";
 import { address, duration, host, percent, text, wholeNumber } from "./units.ts";
 
 export const TEXT = "a text, in quotes if it looks like a number";
@@ -16,26 +16,48 @@ export function withDefaults<const S extends v.GenericSchema>(schema: S) {
 }
 
 const weight = wholeNumber(1, 1000);
-const ENDPOINT = "an address such as 10.0.0.1:8080, or { address, weight, zone }";
+const tags = v.array(text("a tag"), "a list of tags");
+const meta = mappingOf(text("a key that is not empty"), v.string(TEXT), "a mapping of texts");
+
+/** Which instances belong to an upstream; that it asks for anything is a cross-check. */
+export const subset = v.optional(
+  v.pipe(
+    section({ tags: v.optional(tags), meta: v.optional(meta) }),
+    v.transform((given) => ({ tags: given.tags ?? [], meta: given.meta ?? {} })),
+  ),
+);
+
+const ENDPOINT = "an address such as 10.0.0.1:8080, or { address, weight, zone, priority, tags, meta }";
 const endpoint = v.union(
   [
     v.pipe(
       address(1),
-      v.transform(({ host, port }) => ({ address: host, port, weight: 1, source: "static" })),
+      v.transform(
+        ({ host, port }): LabelledEndpoint => ({ address: host, port, weight: 1, source: "static" }),
+      ),
     ),
     v.pipe(
       section({
         address: address(1),
         weight: v.optional(weight, 1),
         zone: v.optional(text("a zone's name")),
+        priority: v.optional(wholeNumber(0, 15), 0),
+        tags: v.optional(tags),
+        meta: v.optional(meta),
       }),
-      v.transform(({ address: at, zone, weight: share }) => ({
-        address: at.host,
-        port: at.port,
-        weight: share,
-        source: "static",
-        ...(zone === undefined ? {} : { zone }),
-      })),
+      v.transform(
+        ({ address: at, zone, weight: share, priority, tags: some, meta: more }): LabelledEndpoint => ({
+          address: at.host,
+          port: at.port,
+          weight: share,
+          source: "static",
+          ...(zone === undefined ? {} : { zone }),
+          ...(priority === 0 ? {} : { priority }),
+          ...(some === undefined && more === undefined
+            ? {}
+            : { labels: { tags: some ?? [], meta: more ?? {} } }),
+        }),
+      ),
     ),
   ],
   ENDPOINT,

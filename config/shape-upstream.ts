@@ -5,7 +5,16 @@
 import * as v from "valibot";
 import { section } from "./mapping.ts";
 import { balancing, outliers, slowStart } from "./shape-balancing.ts";
-import { endpoints, flag, follow, from, healthCheck, merge, withDefaults } from "./shape-discovery.ts";
+import {
+  endpoints,
+  flag,
+  follow,
+  from,
+  healthCheck,
+  merge,
+  subset,
+  withDefaults,
+} from "./shape-discovery.ts";
 import { duration, percent, size, text, wholeNumber } from "./units.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9._-]{0,252})$/;
@@ -118,6 +127,7 @@ export const upstream = v.pipe(
     service: v.optional(text("the name of a service in Consul")),
     from: v.optional(from),
     merge,
+    subset,
     follow,
     healthCheck,
     localPort: v.optional(wholeNumber(0, 65_535)),
@@ -137,6 +147,7 @@ export const upstream = v.pipe(
       service,
       from: sources,
       merge: together,
+      subset: part,
       follow: when,
       healthCheck: check,
       ...rest
@@ -147,6 +158,7 @@ export const upstream = v.pipe(
         service,
         from: sources,
         merge: together,
+        subset: part,
         follow: when,
         healthCheck: check,
         localPort,

@@ -9,11 +9,15 @@ import type { ConsulRegistry } from "./consul/registry.ts";
 import { type ConsulServiceOptions, ConsulSource, healthQuery, preparedQuery } from "./consul/source.ts";
 import type { DnsOptions } from "./dns/source.ts";
 import type { KubernetesServiceOptions, KubernetesSources } from "./kubernetes/sources.ts";
-import type { Source, SourceParts } from "./source.ts";
+import type { Labels, Source, SourceParts } from "./source.ts";
 import { staticSource } from "./static.ts";
+import { inSubset, type Subset, SubsetSource } from "./subset.ts";
+
+/** As it is written in a configuration. */
+export type LabelledEndpoint = Endpoint & { readonly labels?: Labels };
 
 export type SourceOptions =
-  | { readonly kind: "static"; readonly endpoints: readonly Endpoint[] }
+  | { readonly kind: "static"; readonly endpoints: readonly LabelledEndpoint[] }
   | ({ readonly kind: "consul" } & ConsulServiceOptions)
   | {
       readonly kind: "query";
@@ -42,20 +46,28 @@ export class SourceFactory {
     this.#context = context;
   }
 
-  /** One that cannot be asked like this is a source that is silent and says why: the others go on. */
-  create(options: SourceOptions): Source {
+  /**
+   * One that cannot be asked like this is a source that is silent and says why: the others go on.
+   * @param subset which of its instances are meant; undefined for all
+   */
+  create(options: SourceOptions, subset?: Subset): Source {
+    // They are named for ever, so they are chosen once.
+    if (options.kind === "static") return staticSource(inSubset(options.endpoints, subset));
+    const source = this.#create(options, subset !== undefined);
+    return subset === undefined ? source : new SubsetSource(source, subset, this.#context.log);
+  }
+
+  #create(options: Exclude<SourceOptions, { kind: "static" }>, labelled: boolean): Source {
     const context = this.#context;
     switch (options.kind) {
-      case "static":
-        return staticSource(options.endpoints);
       case "consul":
-        return consulSource(healthQuery(options), context.registry);
+        return consulSource(healthQuery({ ...options, labelled }), context.registry);
       case "query":
-        return consulSource(preparedQuery(options.query, options), context.registry);
+        return consulSource(preparedQuery(options.query, { ...options, labelled }), context.registry);
       case "file":
         return later(options, `file:${options.path}`, async () => {
           const { FileSource } = await import("./file/source.ts");
-          return new FileSource(options, context);
+          return new FileSource({ ...options, labelled }, context);
         });
       case "dns":
         return later(options, `dns:${options.name}`, async () => {
@@ -67,7 +79,7 @@ export class SourceFactory {
           this.#kubernetes ??= import("./kubernetes/sources.ts").then(
             ({ KubernetesSources: Sources }) => new Sources(context.environment),
           );
-          return (await this.#kubernetes).create(options, context);
+          return (await this.#kubernetes).create({ ...options, labelled }, context);
         });
     }
   }

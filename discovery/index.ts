@@ -33,9 +33,11 @@ export {
   type UpstreamTuning,
 } from "./consul/sidecar-definition.ts";
 export { NO_LIMIT_MS } from "./consul/values.ts";
-export { SourceFactory, type SourceOptions } from "./create-source.ts";
+export { type LabelledEndpoint, SourceFactory, type SourceOptions } from "./create-source.ts";
 export { createProbe } from "./health/create-probe.ts";
+export { MERGES, type Merge } from "./merge.ts";
 export { LastGood } from "./outage/last-good.ts";
 export { QuestionLimit } from "./question-limit.ts";
 export type { Instance, Source } from "./source.ts";
-export { MERGES, type Merge, Supply, type SupplyView, supplied } from "./supply.ts";
+export { inSubset, type Subset, subsetText } from "./subset.ts";
+export { Supply, type SupplyView, supplied } from "./supply.ts";

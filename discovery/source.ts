@@ -9,14 +9,23 @@ import type { Clock, Endpoint, Log, Random } from "../core/index.ts";
 
 /**
  * What a source says of an instance. `critical` and `maintenance` are said of the instance itself; `unreachable` is said
- * of what stands between it and the registry, such as the node's agent, and the instance may be well.
+ * of what stands between it and the registry, such as the node's agent, and the instance may be well. `outside` is one of
+ * which is known that it is not meant, however it is.
  */
-export type RegistryHealth = "passing" | "warning" | "critical" | "maintenance" | "unreachable";
+export type RegistryHealth = "passing" | "warning" | "critical" | "maintenance" | "unreachable" | "outside";
+
+/** What an instance is known by beside its address. */
+export interface Labels {
+  readonly tags?: readonly string[];
+  readonly meta?: Readonly<Record<string, string>>;
+}
 
 export interface Instance extends Endpoint {
   readonly health: RegistryHealth;
   /** Why it is not passing, in the source's words. */
   readonly note?: string;
+  /** Told only where a subset is chosen by them, and no further than to there: thousands of others need not hold them. */
+  readonly labels?: Labels;
 }
 
 /** Who listens to a source. */
@@ -34,6 +43,8 @@ export interface Source {
   readonly copyName?: string;
   /** It says one thing for ever: there is nothing to keep a copy of. */
   readonly fixed?: true;
+  /** What is to be said of its last list, in words, for /endpoints. */
+  readonly remark?: string | undefined;
   /** Begins to speak, the first time as soon as there is something to say. Called once. */
   start(sink: Sink): void;
   /** Says nothing more, and holds no timer, socket or watch. */

@@ -9,14 +9,11 @@
 import { type Clock, type Endpoint, endpointKey, type Log, type Random, type Timer } from "../core/index.ts";
 import { type HealthCheckOptions, HealthChecks } from "./health/checks.ts";
 import type { Probe, ProbeResult } from "./health/probe.ts";
+import { type Merge, merged, NOTHING, type Offer, union } from "./merge.ts";
 import { Guard, type GuardView, type OutageOptions } from "./outage/guard.ts";
 import type { LastGood } from "./outage/last-good.ts";
 import type { QuestionLimit } from "./question-limit.ts";
 import type { Source } from "./source.ts";
-
-/** `union` uses all sources together; `fallback` the first that has an endpoint which is well. */
-export const MERGES = ["fallback", "union"] as const;
-export type Merge = (typeof MERGES)[number];
 
 export interface SupplyOptions {
   readonly merge: Merge;
@@ -71,15 +68,6 @@ const FIRST_WORD_MS = 1_000;
 
 const CALLED_OFF: ProbeResult = { passing: false, note: "called off" };
 const NOTHING_KEPT: Pick<LastGood, "remember" | "recall"> = { remember() {}, recall: () => undefined };
-
-/** What a source has, as its guard sees it. */
-export interface Offer {
-  readonly endpoints: readonly Endpoint[];
-  /** Keys of those that are unwell by the source's word. */
-  readonly lastResort: ReadonlySet<string>;
-}
-
-const NOTHING: Offer = { endpoints: [], lastResort: new Set() };
 
 interface Member {
   readonly source: Source;
@@ -157,7 +145,11 @@ export class Supply {
         }
     return {
       ...(this.#members.length > 1 ? { merge: this.#options.merge } : {}),
-      sources: this.#members.map(({ guard }) => guard.view()),
+      sources: this.#members.map(({ source: { remark }, guard }) => ({
+        ...(remark === undefined ? {} : { why: remark }),
+        // What is wrong with the source comes before what there is to say of its list.
+        ...guard.view(),
+      })),
       checks,
     };
   }
@@ -175,8 +167,12 @@ export class Supply {
         member.mute = true;
         this.#tell();
       },
+      onUnwell: () => {
+        member.offer = { ...(member.offer ?? NOTHING), unwell: guard.unwell };
+        this.#tell();
+      },
       onChange: (endpoints, lastResort) => {
-        member.offer = { endpoints, lastResort };
+        member.offer = { endpoints, lastResort, unwell: guard.unwell };
         this.#checks?.follow(union(this.#offers.map((offer) => offer.endpoints)));
         this.#tell();
       },
@@ -229,39 +225,4 @@ function keptUnder(source: Source, lastGood: LastGood): Pick<LastGood, "remember
     remember: (_, instances) => lastGood.remember(name, instances),
     recall: () => lastGood.recall(name),
   };
-}
-
-/**
- * The endpoints of several sources as those of one.
- * @param offers in the order of preference
- * @param failing by their active checks
- */
-export function merged(
-  offers: readonly Offer[],
-  merge: Merge,
-  failing: (key: string) => boolean,
-): readonly Endpoint[] {
-  const all = offers.map(({ endpoints }) => endpoints);
-  const well = offers.map(({ endpoints, lastResort }) =>
-    endpoints.filter((endpoint) => {
-      const key = endpointKey(endpoint);
-      return !lastResort.has(key) && !failing(key);
-    }),
-  );
-  if (merge === "union") return well.some(isInhabited) ? union(well) : union(all);
-  return well.find(isInhabited) ?? all.find(isInhabited) ?? [];
-}
-
-function isInhabited(list: readonly Endpoint[]): boolean {
-  return list.length > 0;
-}
-
-/** Each address once; the first source that names it counts. */
-function union(lists: readonly (readonly Endpoint[])[]): readonly Endpoint[] {
-  const byKey = new Map<string, Endpoint>();
-  for (const endpoint of lists.flat()) {
-    const key = endpointKey(endpoint);
-    if (!byKey.has(key)) byKey.set(key, endpoint);
-  }
-  return [...byKey.values()];
 }

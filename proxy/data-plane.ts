@@ -13,6 +13,7 @@ import { type ProcessLog, RequestTally } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
 import { drain } from "./drain.ts";
+import { LoadMeter } from "./own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "./plan.ts";
 import { endpointViews, type PlaneReport, requestViews, summed } from "./report.ts";
 import * as stacks from "./stack.ts";
@@ -65,6 +66,8 @@ export interface Plane {
 /** What a data plane is made with. */
 export interface PlaneSettings {
   readonly accessLog: boolean;
+  /** Where it counts what its app has in flight, and which place is its own; undefined when it is alone. */
+  readonly counts?: { readonly inFlight: Int32Array; readonly place: number };
   /** Told when a name that is `pending` has been called. */
   readonly onWanted: (name: string) => void;
 }
@@ -91,6 +94,7 @@ export class DataPlane implements Plane {
       random: systemRandom,
       log: log.log,
       tally: this.#tally,
+      loadMeter: new LoadMeter(settings.counts?.inFlight, settings.counts?.place),
       writeAccess: settings.accessLog ? log.writeAccess : undefined,
     };
     this.#destinations = new Destinations(this.stackParts, settings.onWanted);
@@ -157,10 +161,7 @@ export class DataPlane implements Plane {
     return {
       upstreams: this.#destinations.counts(),
       endpoints: Object.fromEntries(
-        [...this.upstreams].map(([key, upstream]) => [
-          key,
-          endpointViews(upstream.endpoints, (of) => upstream.warmth(of), nowMs),
-        ]),
+        [...this.upstreams].map(([key, upstream]) => [key, endpointViews(upstream, nowMs)]),
       ),
       calls: this.#destinations.calls(),
       requests: this.listeners.flatMap((listener) => requestViews(listener.exchanges, nowMs)),

@@ -2,11 +2,12 @@
  * What a data plane reports, as plain values: the same whether it runs in this thread or in another. And how the reports
  * of several become one: a sidecar with four workers is one sidecar to whoever looks at it.
  */
+import type { ReplicaLoad } from "../balancing/index.ts";
 import { type Exchange, identityText, pathOf } from "../core/index.ts";
 import type { BreakerState, Standing } from "../resilience/index.ts";
 import type { CountedRequests, UpstreamCounts } from "../telemetry/index.ts";
 import { own } from "./own.ts";
-import type { UpstreamEndpoint } from "./upstream/index.ts";
+import type { Upstream } from "./upstream/index.ts";
 
 /** One endpoint as the admin port shows it. Times in milliseconds. */
 export interface EndpointView {
@@ -24,6 +25,8 @@ export interface EndpointView {
   readonly outlier?: Standing["is"];
   /** Until it is probed. */
   readonly ejectedForMs?: number;
+  /** What its own sidecar has said last of its load, where the algorithm asks. */
+  readonly says?: ReplicaLoad;
   /** How much of its weight it gets as it is new; all of it is left out. */
   readonly warmth?: number;
   readonly breaker: BreakerState;
@@ -60,12 +63,8 @@ export interface PlaneReport {
   readonly tally: CountedRequests;
 }
 
-export function endpointViews(
-  endpoints: readonly UpstreamEndpoint[],
-  warmth: (key: string) => number,
-  nowMs: number,
-): EndpointView[] {
-  return endpoints.map((of) => ({
+export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[] {
+  return upstream.endpoints.map((of) => ({
     address: of.key,
     source: of.endpoint.source,
     weight: of.endpoint.weight,
@@ -74,7 +73,8 @@ export function endpointViews(
     ...(of.endpoint.priority === undefined ? {} : { priority: of.endpoint.priority }),
     ...(of.endpoint.unwell === undefined ? {} : { unwell: of.endpoint.unwell }),
     ...standingView(of.watched?.standing, nowMs),
-    ...(warmth(of.key) === 1 ? {} : { warmth: thousandths(warmth(of.key)) }),
+    ...warmthView(upstream.warmth(of.key)),
+    ...saidView(upstream.loadProbes?.lastOf(of)),
     breaker: of.breakerState,
     ...(of.breakerState === "open"
       ? { opensForMs: Math.max(0, Math.round(of.breaker.openUntilMs - nowMs)) }
@@ -91,6 +91,14 @@ function standingView(
   if (standing === undefined) return {};
   if (standing.is !== "ejected") return { outlier: standing.is };
   return { outlier: standing.is, ejectedForMs: Math.max(0, Math.round(standing.untilMs - nowMs)) };
+}
+
+function warmthView(warmth: number): Pick<EndpointView, "warmth"> {
+  return warmth === 1 ? {} : { warmth: thousandths(warmth) };
+}
+
+function saidView(says: ReplicaLoad | undefined): Pick<EndpointView, "says"> {
+  return says === undefined ? {} : { says };
 }
 
 export function requestViews(exchanges: Iterable<Exchange>, nowMs: number): RequestView[] {

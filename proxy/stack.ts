@@ -16,12 +16,13 @@ import {
 } from "../core/index.ts";
 import { breakerLayer, concurrencyLimit, deadline, retry } from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
+import { answerLoad, type LoadMeter } from "./own-load/index.ts";
 import type { LanePlan } from "./plan.ts";
 import { rescue } from "./rescue.layer.ts";
 import { rewrite } from "./rewrite.layer.ts";
 import { route, routeWithin } from "./route.layer.ts";
 import type { RouteOptions } from "./route.ts";
-import { balance, forward, load, type Upstream, type UpstreamEndpoint } from "./upstream/index.ts";
+import { balance, forward, heardLoad, load, type Upstream, type UpstreamEndpoint } from "./upstream/index.ts";
 import { wellFormed } from "./well-formed.layer.ts";
 
 /** What the layers are made from. */
@@ -30,6 +31,8 @@ export interface StackParts {
   readonly random: Random;
   readonly log: Log;
   readonly tally: RequestTally;
+  /** What peers are told who ask how loaded the app is. */
+  readonly loadMeter: LoadMeter;
   /** Undefined when the access log is off. */
   readonly writeAccess: AccessLogWriter | undefined;
 }
@@ -48,7 +51,7 @@ export function outbound(
 
 /** From the peers to the app: one destination, the app, and nothing to route. */
 export function inbound(parts: StackParts, destinations: ReadonlyMap<string, Handler>, app: string): Handler {
-  return stack(listenerLayers(parts), (exchange) => {
+  return stack(inboundLayers(parts), (exchange) => {
     const toApp = destinations.get(app);
     return toApp === undefined
       ? Promise.reject(new ProxyError("no_route", "there is no app behind this port"))
@@ -85,6 +88,14 @@ export function endpoint(
   last: Handler = forward(to.pool, of.options.upgrades),
 ): Handler {
   return stack(endpointLayers(parts, of, to), last);
+}
+
+function inboundLayers(parts: StackParts): Layer[] {
+  return [
+    // Outside telemetry: a peer that asks how loaded the app is, and for nothing else, sends no request of anybody's.
+    answerLoad(parts.loadMeter, parts.clock),
+    ...listenerLayers(parts),
+  ];
 }
 
 function listenerLayers(parts: StackParts): Layer[] {
@@ -126,6 +137,8 @@ function endpointLayers(parts: StackParts, of: Upstream, to: UpstreamEndpoint): 
   return [
     // Outside the breaker, so that the balancer sees what each attempt cost, refused ones included.
     load(of, to, parts.clock),
+    // Inside it, as what an endpoint says of its load is no part of its answer. Only where the algorithm goes by it.
+    ...(of.loadProbes === undefined ? [] : [heardLoad(of.loadProbes, to, parts.clock)]),
     // Innermost: it judges the endpoint alone, by the outcome of every single attempt.
     breakerLayer(to.breaker, to.key),
   ];
@@ -137,7 +150,7 @@ export function describeStack(parts: StackParts, sample: Upstream): Record<strin
   const listener = names(listenerLayers(parts));
   return {
     outbound: [...listener, "route"],
-    inbound: [...listener, "app"],
+    inbound: [...names(inboundLayers(parts)), "app"],
     upstream: [...names(upstreamLayers(parts, sample, {})), "balance"],
     endpoint: [...names(endpointLayers(parts, sample, sample.endpoints[0]!)), "forward"],
   };

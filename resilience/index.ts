@@ -6,7 +6,6 @@ export { ConcurrencyLimit, type ConcurrencyOptions } from "./concurrency-limit.t
 export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
 export { OutlierDetection } from "./outlier-detection.ts";
 export { DEFAULT_OUTLIERS, type OutlierOptions } from "./outlier-options.ts";
-export type { OutlierRule } from "./outlier-rules.ts";
 export type { Standing } from "./outlier-standing.ts";
 export { retry } from "./retry.layer.ts";
 export {

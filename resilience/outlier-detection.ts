@@ -58,7 +58,7 @@ const MOST_INTERVALS = 6;
 export class OutlierDetection implements Referee {
   readonly options: OutlierOptions;
   readonly #parts: OutlierParts;
-  #endpoints = new Map<string, WatchedEndpoint>();
+  readonly #endpoints = new Map<string, WatchedEndpoint>();
   /** Those that are not in. */
   readonly #out = new Set<WatchedEndpoint>();
   readonly #ejections = new Map<OutlierRule, number>();
@@ -77,13 +77,22 @@ export class OutlierDetection implements Referee {
 
   /** The endpoints are now these; what is known about those that stay is kept. */
   endpoints(keys: Iterable<string>): void {
-    const before = this.#endpoints;
-    this.#endpoints = new Map();
+    const next = new Set(keys);
+    this.change(
+      [...next].filter((key) => !this.#endpoints.has(key)),
+      [...this.#endpoints.keys()].filter((key) => !next.has(key)),
+    );
+  }
+
+  /** Some endpoints have come and some have left. */
+  change(came: readonly string[], left: readonly string[]): void {
     const nowMs = this.#parts.clock.now();
-    for (const key of keys)
-      this.#endpoints.set(key, before.get(key) ?? new WatchedEndpoint(key, this, nowMs));
-    for (const endpoint of this.#out)
-      if (this.#endpoints.get(endpoint.key) !== endpoint) this.#out.delete(endpoint);
+    for (const key of left) {
+      const endpoint = this.#endpoints.get(key);
+      if (endpoint !== undefined) this.#out.delete(endpoint);
+      this.#endpoints.delete(key);
+    }
+    for (const key of came) this.#endpoints.set(key, new WatchedEndpoint(key, this, nowMs));
     this.#reinstateTooMany(nowMs);
   }
 

@@ -85,9 +85,8 @@ function bySuccessRate(samples: readonly Sample[], options: Comparison): Finding
       // Differences of sums may end a little below zero.
       const deviation = Math.sqrt(Math.max(0, (squares - rate * rate) / others - mean * mean));
       const distance = Math.max(successRateMargin, successRateFactor * deviation);
-      // One more success and one more failure: others that have not failed yet are not infallible.
-      const usual = (failures - sample.failures + 1) / (requests - sample.requests + 2);
-      const chance = chanceOf(sample.failures, sample.requests, usual);
+      const rest = { requests: requests - sample.requests, failures: failures - sample.failures };
+      const chance = chanceOf(sample, rest);
       return { key: sample.key, rule: "successRate", value: rate, limit: mean - distance, chance };
     })
     .filter(({ value, limit, chance }) => value < limit && chance < BY_CHANCE)
@@ -99,16 +98,36 @@ function bySuccessRate(samples: readonly Sample[], options: Comparison): Finding
 const BY_CHANCE = 1 / 20_000;
 
 /**
- * The most that the chance of so many failures can be for an endpoint that usually fails by `share`: Chernoff's bound,
- * exp(-n KL(observed || usual)). Not standard errors: three failures of twenty at a usual one per cent are four and a half of
- * them away, which a bell curve takes for impossible, and happen once in a thousand times.
+ * How likely so much worse than the others is among equals: how well one share of failures explains both at its best, in
+ * relation to a share for each (the likelihood ratio; Wilks 1938): exp(-n KL(own || common) - m KL(others' || common)).
+ *
+ * Not how likely it is at the share that the others happen to have failed: two others know theirs from a hundred requests,
+ * and if that is taken for certain, three equals that fail a fifth wrong each other five times as often as is allowed. Nor
+ * standard errors: three failures of twenty at a usual one per cent are four and a half of them away, which a bell curve
+ * takes for impossible, and happen once in a thousand times. Others that have not failed yet need no special case: the
+ * common share is above nothing as soon as the one has failed.
+ *
+ * Whatever equals usually fail, chance is below e^-g by this with a probability of at most (1 + g) e^-g: the common share is
+ * the one that makes the exponent least, and at the true one each of its two parts exceeds x with at most e^-x (Chernoff
+ * 1952). That is proved, and eleven times BY_CHANCE. Summed up exactly it is less than BY_CHANCE itself for all sizes that
+ * were tried, and from twenty requests on at most 0.6 of it (docs/outliers.md).
  */
-function chanceOf(failures: number, requests: number, share: number): number {
-  const observed = failures / requests;
-  if (observed <= share) return 1;
-  const failing = observed * Math.log(observed / share);
-  const passing = observed < 1 ? (1 - observed) * Math.log((1 - observed) / (1 - share)) : 0;
-  return Math.exp(-requests * (failing + passing));
+function chanceOf(one: Counted, others: Counted): number {
+  const own = one.failures / one.requests;
+  if (own <= others.failures / others.requests) return 1;
+  const common = (one.failures + others.failures) / (one.requests + others.requests);
+  return Math.exp(-surprise(one, common) - surprise(others, common));
+}
+
+type Counted = Pick<Sample, "requests" | "failures">;
+
+/** How far requests are from failing by `share`: Kullback and Leibler's divergence, in nats, for all of them. */
+function surprise({ requests, failures }: Counted, share: number): number {
+  const successes = requests - failures;
+  // Of what has not happened nothing is to be explained; and a share of 0 or 1 occurs only beside that.
+  const failing = failures > 0 ? failures * Math.log(failures / requests / share) : 0;
+  const passing = successes > 0 ? successes * Math.log(successes / requests / (1 - share)) : 0;
+  return failing + passing;
 }
 
 function byFailureShare(samples: readonly Sample[], { failureShare }: Comparison): Finding[] {

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "tap";
+import { BALANCING_ALGORITHMS } from "../balancing/index.ts";
 import { COMMANDS } from "../cli/commands.ts";
 import { parseConfig } from "../config/index.ts";
 import { ERROR_KINDS } from "../core/index.ts";
@@ -201,8 +202,21 @@ test("every example is a configuration without a fault", async (t) => {
   t.doesNotThrow(() => parseConfig(readme!, "README.md", {}));
 });
 
+test("docs/benchmarks.md has figures of every algorithm that does not go by a hash, with a slow replica and a busy one", async (t) => {
+  const [, written] = /<!-- balancing:begin -->\n(.*?)<!-- balancing:end -->/s.exec(
+    page("docs/benchmarks.md"),
+  )!;
+  const byHash = new Set<string>(["ringHash", "maglev"]);
+  const algorithms = BALANCING_ALGORITHMS.filter((name) => !byHash.has(name)).toSorted();
+  const [slow, busy] = written!.split("One of six is busy");
+  for (const table of [slow, busy]) {
+    const rows = [...table!.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name!);
+    t.same([...new Set(rows)].toSorted(), algorithms);
+  }
+});
+
 test("README.md names the two commands and only scripts and commands that exist", async (t) => {
-  for (const name of ["README.md", "CONTRIBUTING.md"]) {
+  for (const name of ["README.md", "CONTRIBUTING.md", "docs/benchmarks.md"]) {
     const text = page(name);
     for (const [, script] of text.matchAll(/npm run ([\w:]+)/g))
       t.ok(manifest.scripts[script!], `npm run ${script}`);

@@ -1,13 +1,16 @@
 /**
- * `npm run bench:micro`: the cost of the codec, of the stack and of choosing by hash alone, in nanoseconds, on an
- * otherwise idle machine.
+ * `npm run bench:micro`: the cost of the codec, of the stack and of choosing alone, on an otherwise idle machine.
  */
 import { run } from "mitata";
 import "./codec.ts";
 import "./hashing.ts";
 import { printPauses } from "./pauses.ts";
+import { printPicks } from "./picks.ts";
 import "./stack.ts";
 
 const json = process.argv.includes("--json");
 await run({ colors: process.stdout.isTTY, format: json ? "json" : "mitata" });
-if (!json) printPauses();
+if (!json) {
+  printPicks();
+  printPauses();
+}

@@ -5,6 +5,7 @@
 import { bench, group, summary } from "mitata";
 import { parseConfig } from "../../config/index.ts";
 import { Body, Exchange, type Handler } from "../../core/index.ts";
+import { LoadMeter } from "../../proxy/own-load/index.ts";
 import * as stacks from "../../proxy/stack.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
 import { Upstream } from "../../proxy/upstream/index.ts";
@@ -30,6 +31,7 @@ const parts: stacks.StackParts = {
   random: systemRandom,
   log: { debug() {}, info() {}, warn() {}, error() {} },
   tally: new RequestTally(),
+  loadMeter: new LoadMeter(),
   writeAccess: undefined,
 };
 const upstream = new Upstream("bench", options, parts, (of, to) => stacks.endpoint(parts, of, to, answers));

@@ -20,7 +20,7 @@ import { Job, type Sender, type Server } from "./farm.ts";
 export class Target implements Candidate {
   readonly key: string;
   readonly index: number;
-  readonly weight: number;
+  weight: number;
   inFlight = 0;
   readonly latency: PeakEwma = new PeakEwma();
 
@@ -36,6 +36,8 @@ export type OnSettled = (job: Job, nowMs: number) => void;
 
 export class Client implements Sender {
   readonly targets: readonly Target[];
+  /** Those that may be chosen, all of them at first: a new list for each change, also of a weight. */
+  candidates: readonly Target[];
   readonly #balancer: Balancer;
   readonly #servers: readonly Server[];
   readonly #onSettled: OnSettled;
@@ -48,6 +50,7 @@ export class Client implements Sender {
     weights: readonly number[] = [],
   ) {
     this.targets = servers.map((_, i) => new Target(i, weights[i]));
+    this.candidates = this.targets;
     this.#balancer = balancer;
     this.#servers = servers;
     this.#onSettled = onSettled;
@@ -55,7 +58,7 @@ export class Client implements Sender {
 
   /** @returns which server it was sent to */
   send(nowMs: number, hash?: number): number {
-    const target = this.#balancer.pick(this.targets, nowMs, hash)!;
+    const target = this.#balancer.pick(this.candidates, nowMs, hash)!;
     if (target.inFlight === 0) target.latency.endIdle(nowMs);
     target.inFlight++;
     this.#servers[target.index]!.accept(new Job(this, target.index, nowMs), nowMs);

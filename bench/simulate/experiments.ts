@@ -2,13 +2,19 @@
  * All experiments, in the order of the table. A new one is one file and one line here.
  */
 import { beyondRoundRobin } from "./experiments/beyond-round-robin.ts";
+import { boundedLoad } from "./experiments/bounded-load.ts";
 import { fanOut } from "./experiments/fan-out.ts";
 import { fastFailures } from "./experiments/fast-failures.ts";
 import { hashing } from "./experiments/hashing.ts";
+import { outliers } from "./experiments/outliers.ts";
 import { ownView } from "./experiments/own-view.ts";
+import { prequalExperiment } from "./experiments/prequal.ts";
+import { priorities } from "./experiments/priorities.ts";
 import { queues } from "./experiments/queues.ts";
+import { slowStart } from "./experiments/slow-start.ts";
 import { supermarket } from "./experiments/supermarket.ts";
 import { weights } from "./experiments/weights.ts";
+import { zones } from "./experiments/zones.ts";
 import type { Experiment } from "./rows.ts";
 
 export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
@@ -20,4 +26,10 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   weights,
   "fan-out": fanOut,
   hashing,
+  "bounded-load": boundedLoad,
+  "slow-start": slowStart,
+  zones,
+  priorities,
+  outliers,
+  prequal: prequalExperiment,
 };

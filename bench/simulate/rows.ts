@@ -4,7 +4,7 @@
  * A tolerance is never chosen to fit: it is what the publication says, or three standard errors of the run, and each row
  * says which. So of 400 rows that are right, one fails by chance with another seed.
  */
-import type { Estimate } from "./measures.ts";
+import { type Estimate, meanOf } from "./measures.ts";
 import type { Plot } from "./plot.ts";
 
 export interface Row {
@@ -95,11 +95,58 @@ export function between(
       ? `at least ${format(least)}`
       : least === Number.NEGATIVE_INFINITY
         ? `at most ${format(most)}`
-        : `${format(least)} to ${format(most)}`;
+        : least === most
+          ? format(least)
+          : `${format(least)} to ${format(most)}`;
   const row = { result, published, here: withError(here, format), tolerance: `the bounds: ${from}` };
   if (least <= here.value && here.value <= most) return { ...row, holds: true };
   const off = here.value < least ? here.value - least : here.value - most;
   return { ...row, holds: false, why: `outside by ${format(Math.abs(off))}` };
+}
+
+/** Not above a published bound of the mean, but for chance. */
+export function atMostByChance(
+  result: string,
+  most: number,
+  here: Estimate,
+  format: Format,
+  from: string,
+): Row {
+  const tolerance = STANDARD_ERRORS * here.standardError;
+  const over = here.value - most;
+  const row = {
+    result,
+    published: `at most ${format(most)}`,
+    here: withError(here, format),
+    tolerance: `${format(tolerance)} (${STANDARD_ERRORS} standard errors, ${from})`,
+  };
+  return over <= tolerance
+    ? { ...row, holds: true }
+    : { ...row, holds: false, why: `over by ${format(over)}` };
+}
+
+/**
+ * Less than without what is tried, by more than chance; or no more, but for chance. Runs are compared one by one: those of
+ * one place in the two lists have met the same arrivals, so that what these do to both is not taken for a difference.
+ */
+export function comparedWithout(
+  result: string,
+  claim: "less" | "no more",
+  without: readonly number[],
+  here: readonly number[],
+  format: Format,
+): Row {
+  const less = meanOf(without.map((value, run) => value - here[run]!));
+  const errors = less.value / less.standardError;
+  const row = {
+    result,
+    published: `${claim} than ${withError(meanOf(without), format)} without`,
+    here: withError(meanOf(here), format),
+    tolerance: `${STANDARD_ERRORS} standard errors of the difference (${here.length} pairs of runs)`,
+  };
+  if (claim === "less" ? errors > STANDARD_ERRORS : errors >= -STANDARD_ERRORS)
+    return { ...row, holds: true };
+  return { ...row, holds: false, why: `less by ${errors.toFixed(1)} standard errors` };
 }
 
 function withError({ value, standardError }: Estimate, format: Format): string {

@@ -10,7 +10,7 @@
  */
 import { endpointKey, identityText, type PeerIdentity } from "../../core/index.ts";
 import { isCallable } from "../address.ts";
-import type { Instance, RegistryHealth } from "../source.ts";
+import type { Instance, Labels, RegistryHealth } from "../source.ts";
 
 export interface HealthReading {
   readonly instances: readonly Instance[];
@@ -25,6 +25,8 @@ export interface ReadingOptions {
   readonly onlyPassing?: boolean;
   /** The addresses for callers in other datacenters are wanted. */
   readonly wan?: boolean;
+  /** Tags and metadata are wanted. */
+  readonly labelled?: boolean;
 }
 
 /** @returns undefined when `body` is not a list at all, as when something else answered in Consul's place */
@@ -129,7 +131,7 @@ function identityOf(
 
 function readInstance(
   entry: unknown,
-  { source, onlyPassing, wan }: ReadingOptions,
+  { source, onlyPassing, wan, labelled }: ReadingOptions,
   identities: Identities,
 ): Instance | undefined {
   const registered = field(entry, "Service");
@@ -151,7 +153,20 @@ function readInstance(
     source,
     ...(zone === undefined ? {} : { zone }),
     ...identityOf(registered, node, identities),
+    ...(labelled === true ? { labels: labelsOf(registered) } : {}),
     ...(weight === 0 ? { health: "maintenance", note: `its weight while ${judged.health} is 0` } : judged),
+  };
+}
+
+/** Of a sidecar its own, which Consul takes from its service unless its definition says others. */
+function labelsOf(registered: unknown): Labels {
+  const tags = field(registered, "Tags");
+  const meta = Object.entries(field(registered, "Meta") ?? {}).filter(
+    ([, value]) => typeof value === "string",
+  );
+  return {
+    tags: Array.isArray(tags) ? tags.filter((tag) => typeof tag === "string") : [],
+    meta: Object.fromEntries(meta),
   };
 }
 

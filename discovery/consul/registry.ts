@@ -46,7 +46,8 @@ export class ConsulRegistry {
 
   /** @returns what ends it */
   follow<T>(query: ConsulQuery<T>, follower: Follower<T>): () => void {
-    const key = JSON.stringify([query.name, query.path, query.params, query.query, query.body, query.blocks]);
+    const { name, path, params, query: asked, body, blocks, reading } = query;
+    const key = JSON.stringify([name, path, params, asked, body, blocks, reading]);
     let shared = this.#shared.get(key);
     if (shared === undefined) {
       shared = this.#share(query as ConsulQuery<unknown>);

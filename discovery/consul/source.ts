@@ -20,11 +20,14 @@ export interface ConsulServiceOptions {
   readonly connect?: boolean | undefined;
   /** Any consistent server may answer: lighter, and alive without a leader. */
   readonly stale?: boolean | undefined;
+  /** Tags and metadata are wanted as well. */
+  readonly labelled?: boolean | undefined;
 }
 
 /** Instances of a service, by a query that blocks. */
 export function healthQuery(options: ConsulServiceOptions): ConsulQuery<readonly Instance[]> {
-  const { service, datacenter, namespace, partition, peer, filter, onlyPassing, connect, stale } = options;
+  const { service, datacenter, namespace, partition, peer, filter, onlyPassing, connect, stale, labelled } =
+    options;
   const source = serviceName(options);
   return {
     name: source,
@@ -39,17 +42,23 @@ export function healthQuery(options: ConsulServiceOptions): ConsulQuery<readonly
       ...(stale === true ? { stale: "" } : {}),
     },
     blocks: "index",
+    ...readingAs(labelled),
     read: (body) =>
-      readInstances(body, { source, onlyPassing: onlyPassing === true, wan: datacenter !== undefined }),
+      readInstances(body, {
+        source,
+        onlyPassing: onlyPassing === true,
+        wan: datacenter !== undefined,
+        labelled: labelled === true,
+      }),
   };
 }
 
 /** A prepared query, which never blocks. */
 export function preparedQuery(
   nameOrId: string,
-  options: { readonly connect?: boolean | undefined; readonly datacenter?: string | undefined },
+  options: Pick<ConsulServiceOptions, "connect" | "datacenter" | "labelled">,
 ): ConsulQuery<readonly Instance[]> {
-  const { connect, datacenter } = options;
+  const { connect, datacenter, labelled } = options;
   const source = `consul:query:${nameOrId}${datacenter === undefined ? "" : `@${datacenter}`}${
     connect === true ? " (connect)" : ""
   }`;
@@ -62,8 +71,14 @@ export function preparedQuery(
       ...(datacenter === undefined ? {} : { dc: datacenter }),
     },
     blocks: "never",
-    read: (body) => readInstances(field(body, "Nodes"), { source }),
+    ...readingAs(labelled),
+    read: (body) => readInstances(field(body, "Nodes"), { source, labelled: labelled === true }),
   };
+}
+
+/** Subsets of one service share a question, and who needs no labels does not hold theirs. */
+function readingAs(labelled: boolean | undefined): { readonly reading?: string } {
+  return labelled === true ? { reading: "with labels" } : {};
 }
 
 /** @returns undefined when it is no list of instances, or one of which none can be used */

@@ -29,6 +29,8 @@ export interface ConsulQuery<T> {
   readonly blocks: "index" | "hash" | "never";
   /** What a 404 means; undefined makes it an error. */
   readonly absent?: T;
+  /** What tells this reading from others of the same answer. */
+  readonly reading?: string;
   /** @returns undefined when the body is not what it should be, as when something else answers in Consul's place */
   readonly read: (body: unknown) => T | undefined;
 }

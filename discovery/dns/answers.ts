@@ -32,6 +32,8 @@ export interface PlacedTarget extends Target {
   readonly addresses: readonly string[];
 }
 
+/** Levels of priority, from 0 to 15. */
+const MOST_LEVELS = 16;
 /** What weights are at most: as in an SRV record. */
 const MOST_WEIGHT = 65_535;
 
@@ -93,17 +95,23 @@ export function addressInstances(addresses: readonly string[], port: number, sou
   return sorted(addresses.map((address) => instance(address, port, 1, source)));
 }
 
-/** Targets of the same priority together, those that are to be asked first in front. */
+/**
+ * Targets of the same priority together, those that are preferred in front. Priorities are numbers up to 65535 of which
+ * the order alone counts; a zone with one for each target is held to the levels that a configuration may have.
+ */
 export function byPriority(targets: readonly Target[]): Target[][] {
   const groups = [...Map.groupBy(targets, ({ priority }) => priority)];
-  return groups.sort(([a], [b]) => a - b).map(([, group]) => group);
+  const sorted = groups.sort(([a], [b]) => a - b).map(([, group]) => group);
+  const rest = sorted.slice(MOST_LEVELS - 1).flat();
+  return [...sorted.slice(0, MOST_LEVELS - 1), ...(rest.length === 0 ? [] : [rest])];
 }
 
 /**
  * The endpoints of one group of targets. A target's weight is shared by its addresses, and one of zero counts as one.
  * Weights stay as they are where every target has one address, and are multiplied where they would not be whole.
+ * @param level how many groups come before this one
  */
-export function targetInstances(group: readonly PlacedTarget[], source: string): Instance[] {
+export function targetInstances(group: readonly PlacedTarget[], level: number, source: string): Instance[] {
   const shares = new Map<string, { readonly address: string; readonly port: number; share: number }>();
   for (const { addresses, port, weight } of group) {
     for (const address of addresses) {
@@ -120,9 +128,10 @@ export function targetInstances(group: readonly PlacedTarget[], source: string):
     [...shares.values()].reduce((most, { share }) => Math.max(most, share), 0),
   );
   return sorted(
-    [...shares.values()].map(({ address, port, share }) =>
-      instance(address, port, Math.max(1, Math.round(share * factor)), source),
-    ),
+    [...shares.values()].map(({ address, port, share }) => ({
+      ...instance(address, port, Math.max(1, Math.round(share * factor)), source),
+      ...(level === 0 ? {} : { priority: level }),
+    })),
   );
 }
 

@@ -2,10 +2,13 @@
  * What a name stands for, put together from as many questions as that takes.
  *
  * All of it is known or none: where one question stays without an answer there is no list, since a list that lacks
- * what could not be asked looks like one from which something was taken away. The one exception is a family of
+ * what could not be asked looks like one from which something was taken away. There are two exceptions. One is a family of
  * addresses that no endpoint has had so far: there are servers that know A records and fail for every AAAA, and
- * who has lived without the one family goes on without it.
+ * who has lived without the one family goes on without it. The other is the reserve, the targets of a service behind
+ * those of the first priority: they are often of another zone, whose servers are away just when the first ones are wanted to
+ * be known. One that cannot be asked is where it was last.
  */
+import { endpointKey } from "../../core/index.ts";
 import type { Instance } from "../source.ts";
 import {
   type Additional,
@@ -27,9 +30,14 @@ export interface Listing {
   readonly instances: readonly Instance[];
   /** How long this may be believed; undefined when nothing was said of it. */
   readonly ttlMs: number | undefined;
-  /** Why a family of addresses that no endpoint has had is not known. */
+  /** Why something is not known that can be done without. */
   readonly without: string | undefined;
+  /** Where the targets of the reserve are. */
+  readonly reserve: Reserve;
 }
+
+/** Addresses of targets, by their names. */
+export type Reserve = ReadonlyMap<string, readonly string[]>;
 
 export interface Asking {
   readonly client: Pick<DnsClient, "ask">;
@@ -37,6 +45,10 @@ export interface Asking {
   readonly source: string;
   /** The families that endpoints have had. */
   readonly relied: ReadonlySet<Family>;
+  /** Where the targets of the reserve were. */
+  readonly reserve: Reserve;
+  /** Told the first level when others have to be asked for, which may take its time. */
+  readonly onFirst: (instances: readonly Instance[]) => void;
   readonly signal: AbortSignal;
 }
 
@@ -57,12 +69,14 @@ const MOST_HOPS = 8;
  */
 export async function lookUpAddresses(name: string, port: number, asking: Asking): Promise<Listing> {
   const { addresses, ttlMs, without } = await resolve(name, asking);
-  return { instances: addressInstances(addresses, port, asking.source), ttlMs: known(ttlMs), without };
+  const instances = addressInstances(addresses, port, asking.source);
+  return { instances, ttlMs: known(ttlMs), without, reserve: new Map() };
 }
 
 /**
- * The endpoints of the lowest priority of which at least one target exists. The others are for when that group is
- * gone, which is what RFC 2782 means them for; that a group is there and ill is not seen here.
+ * The endpoints of all targets. Those of the lowest priority are the first level, and each further priority is one behind it
+ * whether or not targets of those before it exist, so that a level keeps its place. RFC 2782 wants a level used when the
+ * ones before it cannot be reached, which is found out where requests are sent.
  * @throws Error when what there is cannot be known
  */
 export async function lookUpService(name: string, asking: Asking): Promise<Listing> {
@@ -72,20 +86,32 @@ export async function lookUpService(name: string, asking: Asking): Promise<Listi
     return readTargets(answer, at);
   });
   let { ttlMs } = service;
-  for (const group of byPriority(service.found)) {
-    const resolved = await resolveAll(group, sent, asking);
+  let without: string | undefined;
+  let isFirstTold = false;
+  const instances = new Map<string, Instance>();
+  const reserve = new Map<string, readonly string[]>();
+  for (const [level, group] of byPriority(service.found).entries()) {
+    const isReserve = instances.size > 0;
+    if (isReserve && !isFirstTold && group.some((target) => sent(target.name) === undefined)) {
+      isFirstTold = true;
+      asking.onFirst([...instances.values()]);
+    }
+    const resolved = await resolveAll(group, sent, asking, isReserve);
     const placed: PlacedTarget[] = [];
-    let without: string | undefined;
     for (const target of group) {
       const at = resolved.get(target.name)!;
       ttlMs = Math.min(ttlMs, at.ttlMs);
       without ??= at.without;
       if (at.addresses.length > 0) placed.push({ ...target, addresses: at.addresses });
+      if (isReserve) reserve.set(target.name, at.addresses);
     }
-    if (placed.length > 0)
-      return { instances: targetInstances(placed, asking.source), ttlMs: known(ttlMs), without };
+    // A machine that is in two levels is in the first of them.
+    for (const instance of targetInstances(placed, level, asking.source)) {
+      const key = endpointKey(instance);
+      if (!instances.has(key)) instances.set(key, instance);
+    }
   }
-  return { instances: [], ttlMs: known(ttlMs), without: undefined };
+  return { instances: [...instances.values()], ttlMs: known(ttlMs), without, reserve };
 }
 
 /** Where each target is, by its name: as the server sent along, or else asked for. */
@@ -93,6 +119,7 @@ async function resolveAll(
   group: readonly Target[],
   sent: Additional,
   asking: Asking,
+  isReserve: boolean,
 ): Promise<Map<string, Addresses>> {
   const resolved = new Map<string, Addresses>();
   const names = [...new Set(group.map(({ name }) => name))];
@@ -101,6 +128,10 @@ async function resolveAll(
       try {
         resolved.set(name, sent(name) ?? (await resolve(name, asking)));
       } catch (thrown) {
+        if (isReserve && !asking.signal.aborted) {
+          resolved.set(name, lastKnown(name, asking, thrown as Error));
+          continue;
+        }
         // Without this one there is no list, so the others need not be asked any more.
         names.length = 0;
         throw thrown;
@@ -109,6 +140,10 @@ async function resolveAll(
   };
   await Promise.all(Array.from({ length: TARGETS_AT_ONCE }, work));
   return resolved;
+}
+
+function lastKnown(name: string, { reserve }: Asking, { message }: Error): Addresses {
+  return { addresses: reserve.get(name) ?? [], ttlMs: Number.POSITIVE_INFINITY, without: message };
 }
 
 async function resolve(name: string, asking: Asking): Promise<Addresses> {

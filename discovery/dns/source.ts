@@ -14,7 +14,7 @@ import { sleep } from "../sleep.ts";
 import type { Instance, Sink, Source, SourceParts } from "../source.ts";
 import type { Family } from "./answers.ts";
 import { DnsClient, parseServer } from "./client.ts";
-import { type Listing, lookUpAddresses, lookUpService } from "./lookup.ts";
+import { type Asking, type Listing, lookUpAddresses, lookUpService, type Reserve } from "./lookup.ts";
 import { isDomainName } from "./message.ts";
 
 export interface DnsOptions {
@@ -46,6 +46,8 @@ export class DnsSource implements Source {
   /** The families of the last list that was not empty. */
   #relied: ReadonlySet<Family> = new Set();
   #without: string | undefined;
+  #reserve: Reserve = new Map();
+  #told = false;
 
   /** @throws Error when DNS cannot be asked like this */
   constructor(options: DnsOptions, parts: SourceParts) {
@@ -74,7 +76,7 @@ export class DnsSource implements Source {
     const { minTtlMs, maxTtlMs } = this.#options;
     let failures = 0;
     while (!signal.aborted) {
-      const listing = await this.#lookUp(signal);
+      const listing = await this.#lookUp(sink, signal);
       if (signal.aborted) return;
       if (listing instanceof Error) {
         failures++;
@@ -84,7 +86,9 @@ export class DnsSource implements Source {
       }
       failures = 0;
       if (listing.instances.length > 0) this.#relied = familiesOf(listing.instances);
+      this.#reserve = listing.reserve;
       this.#tell(listing.without);
+      this.#told = true;
       sink.list(listing.instances);
       const lifeMs = Math.min(maxTtlMs, Math.max(minTtlMs, listing.ttlMs ?? minTtlMs));
       await sleep(clock, lifeMs * (1 - JITTER * random.next()), signal);
@@ -92,9 +96,19 @@ export class DnsSource implements Source {
   }
 
   /** What there is, or why that is not known. */
-  async #lookUp(signal: AbortSignal): Promise<Listing | Error> {
+  async #lookUp(sink: Sink, signal: AbortSignal): Promise<Listing | Error> {
     const { name, type, port } = this.#options;
-    const asking = { client: this.#client, source: this.name, relied: this.#relied, signal };
+    const asking: Asking = {
+      client: this.#client,
+      source: this.name,
+      relied: this.#relied,
+      reserve: this.#reserve,
+      // Who waits for the first word does not wait for a reserve; later ones are whole, as a level must not come and go.
+      onFirst: (instances) => {
+        if (!this.#told && !signal.aborted) sink.list(instances);
+      },
+      signal,
+    };
     try {
       return await (type === "SRV" ? lookUpService(name, asking) : lookUpAddresses(name, port!, asking));
     } catch (thrown) {
@@ -107,12 +121,14 @@ export class DnsSource implements Source {
     if (without !== undefined && this.#without === undefined)
       this.#parts.log.warn(
         { source: this.name, why: without },
-        "one family of addresses is not known; none has been used",
+        "a part of the answer is not known, and is done without",
       );
     this.#without = without;
   }
 }
 
+/** Of the first level: a reserve may be unknown. */
 function familiesOf(instances: readonly Instance[]): ReadonlySet<Family> {
-  return new Set(instances.map(({ address }) => (address.includes(":") ? "AAAA" : "A")));
+  const first = instances.filter(({ priority }) => priority === instances[0]?.priority);
+  return new Set(first.map(({ address }) => (address.includes(":") ? "AAAA" : "A")));
 }

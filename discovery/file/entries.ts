@@ -30,6 +30,7 @@ export type EntriesReading =
   | { readonly faults: readonly EntryFault[] };
 
 const MOST_WEIGHT = 65_535;
+const MOST_PRIORITY = 15;
 /** What is longer holds up the traffic for half a second and more while it is read as YAML. */
 const MOST_YAML_CHARACTERS = 1024 * 1024;
 const HEALTH = ["passing", "warning", "critical", "maintenance"] as const;
@@ -37,10 +38,14 @@ const HEALTH = ["passing", "warning", "critical", "maintenance"] as const;
 const ADDRESS = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/;
 const AN_ADDRESS =
   "an address and a port from 1 to 65535, such as 10.0.0.1:8080, db.internal:8080 or [::1]:8080";
-const AN_ENTRY = "an address such as 10.0.0.1:8080, or { address, weight, zone, health, note }";
+const AN_ENTRY =
+  "an address such as 10.0.0.1:8080, or { address, weight, zone, priority, health, note, tags, meta }";
 const A_LIST = "a list of endpoints";
 const A_FILE = "a list of endpoints, or a mapping with one as endpoints";
 const A_WEIGHT = `a whole number from 1 to ${MOST_WEIGHT}`;
+const A_PRIORITY = `a whole number from 0 to ${MOST_PRIORITY}`;
+const A_MAPPING = "a mapping of texts";
+const A_TEXT = "a text, in quotes if it looks like a number";
 
 /** `host:port`; the output is both apart. */
 const address = v.pipe(
@@ -51,6 +56,9 @@ const address = v.pipe(
   v.check((given) => split(given).port > 0 && isCallable(split(given).host), AN_ADDRESS),
   v.transform(split),
 );
+
+const noMapping = v.never(A_MAPPING);
+const texts = v.record(v.string(), v.string(A_TEXT), A_MAPPING);
 
 const entry = v.strictObject(
   {
@@ -65,15 +73,29 @@ const entry = v.strictObject(
       1,
     ),
     zone: v.optional(text("a zone's name")),
+    priority: v.optional(
+      v.pipe(
+        v.number(A_PRIORITY),
+        v.integer(A_PRIORITY),
+        v.minValue(0, A_PRIORITY),
+        v.maxValue(MOST_PRIORITY, A_PRIORITY),
+      ),
+      0,
+    ),
     health: v.optional(v.picklist(HEALTH, `one of ${HEALTH.join(", ")}`), "passing"),
     note: v.optional(text("a text")),
+    tags: v.optional(v.array(text("a tag"), "a list of tags")),
+    // To valibot a list is a mapping with the keys 0, 1, 2.
+    meta: v.optional(v.lazy((given) => (Array.isArray(given) ? noMapping : texts))),
   },
   AN_ENTRY,
 );
 
 const bareAddress = v.pipe(
   address,
-  v.transform((at): v.InferOutput<typeof entry> => ({ address: at, weight: 1, health: "passing" })),
+  v.transform(
+    (at): v.InferOutput<typeof entry> => ({ address: at, weight: 1, priority: 0, health: "passing" }),
+  ),
 );
 // To valibot a list is an object too, and it would be told that it has no address.
 const noEntry = v.never(AN_ENTRY);
@@ -93,20 +115,23 @@ const file = v.lazy((given) => (Array.isArray(given) ? list : mapping));
 
 const MEMBERS = Object.keys(entry.entries);
 
-/** @param source for the instances: who named them */
-export function readEntries(content: string, source: string): EntriesReading {
+/**
+ * @param source for the instances: who named them
+ * @param labelled whether their tags and metadata are wanted; they are looked at for faults in any case
+ */
+export function readEntries(content: string, source: string, labelled = false): EntriesReading {
   // An empty file is what one looks like that is just being written.
   if (content.trim() === "")
     return fault("expected a list of endpoints, got an empty file; [] is a list without any");
   const quick = readJson(content);
   if (quick !== undefined) {
-    const reading = believe(quick.value, source);
+    const reading = believe(quick.value, source, labelled);
     if (reading.complaints.length === 0) return { instances: reading.instances };
   }
   if (content.length > MOST_YAML_CHARACTERS) return longFault(quick?.value, content.length, source);
   const placed = readPlaced(content);
   if ("problems" in placed) return { faults: placed.problems.map((problem) => ({ ...problem, path: "" })) };
-  const { instances, complaints } = believe(placed.value, source);
+  const { instances, complaints } = believe(placed.value, source, labelled);
   if (complaints.length === 0) return { instances };
   const faults = complaints.map(({ path, message, atKey }) => ({
     place: placed.placeOf(path, atKey === true),
@@ -122,7 +147,7 @@ function longFault(value: unknown, length: number, source: string): EntriesReadi
     return fault(
       `expected JSON, as YAML of more than ${MOST_YAML_CHARACTERS} characters takes too long to read, got ${length} characters of something else`,
     );
-  const [first] = believe(value, source).complaints as [Complaint];
+  const [first] = believe(value, source, false).complaints as [Complaint];
   return {
     faults: [{ place: { line: 1, column: 1 }, path: formatPath(first.path), message: first.message }],
   };
@@ -138,13 +163,15 @@ interface Complaint {
 function believe(
   value: unknown,
   source: string,
+  labelled: boolean,
 ): { readonly instances: readonly Instance[]; readonly complaints: readonly Complaint[] } {
   const result = v.safeParse(file, value, { abortPipeEarly: true });
   if (!result.success) return { instances: [], complaints: result.issues.flatMap(complaintsOf) };
   const base = Array.isArray(value) ? [] : ["endpoints"];
   const complaints: Complaint[] = [];
   const firstAt = new Map<string, number>();
-  const instances = result.output.map(({ address: at, zone, note, ...rest }, i): Instance => {
+  const instances = result.output.map((given, i): Instance => {
+    const { address: at, weight, zone, priority, health, note, tags, meta } = given;
     const key = endpointKey({ address: at.host.toLowerCase(), port: at.port });
     const first = firstAt.get(key);
     if (first === undefined) firstAt.set(key, i);
@@ -156,10 +183,13 @@ function believe(
     return {
       address: at.host,
       port: at.port,
-      ...rest,
+      weight,
+      health,
       source,
       ...(zone === undefined ? {} : { zone }),
+      ...(priority === 0 ? {} : { priority }),
       ...(note === undefined ? {} : { note }),
+      ...(labelled ? { labels: { tags: tags ?? [], meta: meta ?? {} } } : {}),
     };
   });
   // Sorted, so that the same set compares equal in whatever order it is written.

@@ -31,8 +31,11 @@ export async function stampOf(path: string): Promise<string> {
   }
 }
 
-/** @param source for the instances: who named them */
-export async function look(path: string, source: string): Promise<Look> {
+/**
+ * @param source for the instances: who named them
+ * @param labelled whether their tags and metadata are wanted
+ */
+export async function look(path: string, source: string, labelled: boolean): Promise<Look> {
   let handle: FileHandle | undefined;
   try {
     // Without blocking: to open a named pipe would wait until somebody writes into it.
@@ -54,7 +57,7 @@ export async function look(path: string, source: string): Promise<Look> {
     } catch {
       return refused("expected UTF-8 text, got other bytes");
     }
-    const reading = readEntries(text, source);
+    const reading = readEntries(text, source, labelled);
     return { stamp, outcome: "faults" in reading ? { why: formatFaults(path, reading.faults) } : reading };
   } catch (thrown) {
     const code = codeOf(thrown);

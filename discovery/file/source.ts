@@ -23,6 +23,8 @@ export interface FileOptions {
   readonly path: string;
   /** How often it is looked at in case its folder cannot be watched. */
   readonly pollMs?: number | undefined;
+  /** Tags and metadata are wanted as well. */
+  readonly labelled?: boolean | undefined;
 }
 
 const DEFAULT_POLL_MS = 2_000;
@@ -37,6 +39,7 @@ export class FileSource implements Source {
   readonly name: string;
   readonly #path: string;
   readonly #pollMs: number;
+  readonly #labelled: boolean;
   readonly #parts: SourceParts;
   readonly #stopped = new AbortController();
   #watcher: FSWatcher | undefined;
@@ -50,11 +53,12 @@ export class FileSource implements Source {
   #gathering: Timer | undefined;
   #wake: () => void = () => {};
 
-  constructor({ path, pollMs = DEFAULT_POLL_MS }: FileOptions, parts: SourceParts) {
+  constructor({ path, pollMs = DEFAULT_POLL_MS, labelled = false }: FileOptions, parts: SourceParts) {
     this.name = `file:${path}`;
     // Against the folder that the process was started in, wherever it may go.
     this.#path = resolve(path);
     this.#pollMs = pollMs;
+    this.#labelled = labelled;
     this.#parts = parts;
   }
 
@@ -99,12 +103,12 @@ export class FileSource implements Source {
 
   async #read(signal: AbortSignal): Promise<Look> {
     this.#isNamed = false;
-    const first = await look(this.#path, this.name);
+    const first = await look(this.#path, this.name, this.#labelled);
     if (!("why" in first.outcome) || signal.aborted) return first;
     // Half written, or taken away to be replaced. What happens meanwhile is answered by the second look.
     await sleep(this.#parts.clock, READ_AGAIN_MS, signal);
     this.#isNamed = false;
-    return look(this.#path, this.name);
+    return look(this.#path, this.name, this.#labelled);
   }
 
   /** Resolves when something happened in the folder, and else when it is time to look in any case. */

@@ -5,11 +5,14 @@
  * slices, and each change of one would otherwise mean reading all of them again. What cannot be understood in a slice
  * is left out and named, so that one odd slice does not hide the others.
  *
+ * A slice has labels and its endpoints have none: those of the slice are taken for the metadata of each. Kubernetes copies
+ * them from the Service and not from the pods, so they tell versions apart only where each has slices of its own.
+ *
  * `hints.forZones` is not used: hints are Kubernetes's choice of endpoints per zone, and choosing is the balancer's here.
  */
 import { endpointKey } from "../../core/index.ts";
 import { isCallable } from "../address.ts";
-import type { Instance } from "../source.ts";
+import type { Instance, Labels } from "../source.ts";
 
 /** What is wanted of each slice. */
 export interface Wanted {
@@ -17,6 +20,8 @@ export interface Wanted {
   readonly port: string | number | undefined;
   /** The name of the source, which every instance carries. */
   readonly source: string;
+  /** The labels of the slices are wanted as well. */
+  readonly labelled?: boolean | undefined;
 }
 
 export interface SliceReading {
@@ -49,6 +54,7 @@ export function readSlice(object: unknown, wanted: Wanted): SliceReading | undef
     return endpoints.length === 0 ? { name, version, instances: [] } : leftOut(port);
 
   const instances: Instance[] = [];
+  const labels = wanted.labelled === true ? { labels: labelsOf(object) } : {};
   let unusable = 0;
   for (const endpoint of endpoints) {
     // Of several addresses the API promises that they lead to the same, and that taking the first is right.
@@ -65,6 +71,7 @@ export function readSlice(object: unknown, wanted: Wanted): SliceReading | undef
       source: wanted.source,
       ...(zone === undefined ? {} : { zone }),
       ...judge(field(endpoint, "conditions")),
+      ...labels,
     });
   }
   const fault =
@@ -103,6 +110,12 @@ function judge(conditions: unknown): Pick<Instance, "health" | "note"> {
   if (field(conditions, "serving") === true && field(conditions, "terminating") === true)
     return { health: "maintenance", note: "terminating" };
   return { health: "critical", note: "not ready" };
+}
+
+/** One object for all endpoints of a slice. */
+function labelsOf(slice: unknown): Labels {
+  const labels = Object.entries(field(field(slice, "metadata"), "labels") ?? {});
+  return { meta: Object.fromEntries(labels.filter(([, value]) => typeof value === "string")) };
 }
 
 function rank({ health }: Instance): number {

@@ -24,6 +24,8 @@ export interface KubernetesOptions {
   readonly namespace: string;
   /** A port's name or number in the slices, which are the pods' ports; undefined for the first TCP port. */
   readonly port?: string | number | undefined;
+  /** The labels of the slices are wanted as well. */
+  readonly labelled?: boolean | undefined;
 }
 
 export interface KubernetesParts extends SourceParts {
@@ -72,7 +74,7 @@ export class KubernetesSource implements Source {
     this.name = `kubernetes:${options.namespace}/${options.service}`;
     this.#options = options;
     this.#parts = parts;
-    this.#wanted = { port: options.port, source: this.name };
+    this.#wanted = { port: options.port, source: this.name, labelled: options.labelled };
   }
 
   start(sink: Sink): void {

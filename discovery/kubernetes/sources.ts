@@ -20,12 +20,12 @@ export class KubernetesSources {
 
   /** @throws Error that says what is missing to reach the server */
   create(options: KubernetesServiceOptions, parts: SourceParts): KubernetesSource {
-    const { service, port } = options;
+    const { service, port, labelled } = options;
     const { namespace, ...access } = clusterAccess(options, this.#environment);
     const key = JSON.stringify([access.server, access.tokenFile, access.caFile]);
     const api = this.#apis.get(key) ?? new KubernetesApi(access, parts.clock);
     this.#apis.set(key, api);
     const { clock, random, log } = parts;
-    return new KubernetesSource({ service, namespace, port }, { api, clock, random, log });
+    return new KubernetesSource({ service, namespace, port, labelled }, { api, clock, random, log });
   }
 }

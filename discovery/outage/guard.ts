@@ -12,7 +12,6 @@ import {
   type Clock,
   type Endpoint,
   endpointKey,
-  identityText,
   type Log,
   type Random,
   type Timer,
@@ -21,6 +20,7 @@ import type { Probe } from "../health/probe.ts";
 import type { Instance, Sink } from "../source.ts";
 import { Crowd } from "./crowd.ts";
 import { Doubts } from "./doubts.ts";
+import { asEndpoints, type ByKey, isSame, lastResortIn, unwellIn } from "./in-use.ts";
 import { judge, mayServe } from "./judgement.ts";
 import type { LastGood, Recalled } from "./last-good.ts";
 
@@ -55,7 +55,7 @@ export interface GuardView {
   readonly state: GuardState;
   /** For how long. */
   readonly forMs: number;
-  /** Why it is not `current`, in words. */
+  /** Why it is not `current`, or what is to be said of its list, in words. */
   readonly why?: string;
   readonly instances: readonly InstanceView[];
 }
@@ -81,6 +81,8 @@ export interface GuardParts {
    * @param lastResort keys of those that are unwell, and used as nobody else is left
    */
   readonly onChange: (endpoints: readonly Endpoint[], lastResort: ReadonlySet<string>) => void;
+  /** Told when only those have changed that are known and not well. */
+  readonly onUnwell: () => void;
   /** Told while nothing is known, and the source does not answer: nobody needs to wait for it. */
   readonly onNothing: () => void;
 }
@@ -105,7 +107,9 @@ export class Guard implements Sink {
   /** The source's last word. */
   #listed: readonly Instance[] = [];
   /** What may serve, by key, the kept ones included. */
-  #serving: ReadonlyMap<string, Instance> = new Map();
+  #serving: ByKey = new Map();
+  /** What is listed and not in use as it is not well, by key. */
+  #unwell: ByKey = new Map();
   /** Keys of listed ones that have been in use at some time. */
   #known: ReadonlySet<string> = new Set();
   /** From before the start and not listed: not in use, and asked as the source knows nobody. */
@@ -157,6 +161,11 @@ export class Guard implements Sink {
     const { log, name } = this.#parts;
     log.warn({ source: name, kept: this.#serving.size, why }, "the registry is silent; endpoints are kept");
     this.#expireAfter(this.#options.keepForMs);
+  }
+
+  /** Those that the source lists and that are not in use, as they are critical or unreachable. */
+  get unwell(): readonly Endpoint[] {
+    return asEndpoints(this.#unwell);
   }
 
   view(): GuardView {
@@ -347,13 +356,18 @@ export class Guard implements Sink {
     this.#sinceMs = this.#parts.clock.now();
   }
 
-  #serve(next: ReadonlyMap<string, Instance>): void {
+  #serve(next: ByKey): void {
     if (this.#stopped) return;
     // Before the first word is passed on, those that are asked are given the time to answer.
     if (!this.#told && next.size === 0 && this.#patient && this.#doubts.asking) return;
-    const before = this.#serving;
+    const [before, unwellBefore] = [this.#serving, this.#unwell];
     this.#serving = next;
-    if (this.#told && isSame(next, before)) return;
+    // Of what is too old nothing is believed, this neither.
+    this.#unwell = this.#state === "expired" ? new Map() : unwellIn(this.#listed, next);
+    if (this.#told && isSame(next, before)) {
+      if (!isSame(this.#unwell, unwellBefore)) this.#parts.onUnwell();
+      return;
+    }
     const isFirst = !this.#told;
     this.#told = true;
     const added = [...next.keys()].filter((key) => !before.has(key));
@@ -364,33 +378,6 @@ export class Guard implements Sink {
         { source: name, added: added.slice(0, 20), removed: removed.slice(0, 20), endpoints: next.size },
         "endpoints changed",
       );
-    const lastResort = new Set([...next].filter(([, instance]) => isUnwell(instance)).map(([key]) => key));
-    onChange([...next.values()].map(asEndpoint), lastResort);
+    onChange(asEndpoints(next), lastResortIn(next));
   }
-}
-
-/** Who is critical and used all the same is a last resort. */
-function isUnwell({ health }: Instance): boolean {
-  return health === "critical";
-}
-
-/** Without what only discovery is to know. */
-function asEndpoint({ health: _, note: __, ...endpoint }: Instance): Endpoint {
-  return endpoint;
-}
-
-/** In whichever order: some registries turn theirs with every answer. */
-function isSame(a: ReadonlyMap<string, Instance>, b: ReadonlyMap<string, Instance>): boolean {
-  if (a.size !== b.size) return false;
-  for (const [key, one] of a) {
-    const other = b.get(key);
-    if (other === undefined || isUnwell(one) !== isUnwell(other)) return false;
-    if (one.weight !== other.weight || one.zone !== other.zone) return false;
-    if (who(one) !== who(other)) return false;
-  }
-  return true;
-}
-
-function who({ identity }: Instance): string {
-  return identity === undefined ? "" : identityText(identity);
 }

@@ -53,8 +53,8 @@ export function judge(evidence: Evidence): Judgement {
     // Absent, or hidden behind an agent that is away: nothing has been said of the instance itself.
     if (now === undefined || now.health === "unreachable") missing.push(now ?? instance);
     else if (now.health === "critical") critical.push(now);
-    // Maintenance is somebody's wish.
-    else if (now.health === "maintenance") maintained++;
+    // Maintenance is somebody's wish, and so is a place outside.
+    else if (now.health === "maintenance" || now.health === "outside") maintained++;
   }
   // Its own check says that it is not well. That is believed, unless nobody would be left to lose by asking.
   const dismissed = maintained + (nobody ? 0 : critical.length);

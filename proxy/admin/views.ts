@@ -5,6 +5,7 @@ import type { Config } from "../../config/index.ts";
 import type { SupplyView } from "../../discovery/index.ts";
 import { type Metrics, type ProcessLog, RequestTally } from "../../telemetry/index.ts";
 import { own } from "../own.ts";
+import { LoadMeter } from "../own-load/index.ts";
 import { type EndpointView, mergedEndpoints, type PlaneReport } from "../report.ts";
 import { describeStack, endpoint, type StackParts } from "../stack.ts";
 import { systemClock, systemRandom } from "../system.ts";
@@ -38,6 +39,7 @@ export function stackView({ config, log }: AdminSubject): Record<string, readonl
     random: systemRandom,
     log: log.log,
     tally: new RequestTally(),
+    loadMeter: new LoadMeter(),
     writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
   };
   const sample = new Upstream("sample", config.inbound.app, parts, (of, to) => endpoint(parts, of, to));
@@ -78,7 +80,7 @@ export async function endpointsView(sidecar: AdminSubject): Promise<Record<strin
             address,
             health,
             // The data planes have the last word: checks and the order of the sources have been heard.
-            used: used && view !== undefined,
+            used: used && view !== undefined && view.unwell !== true,
             ...(why === undefined ? {} : { why }),
             ...(check === undefined
               ? {}

@@ -246,6 +246,7 @@ export class ControlPlane {
       .map(([name, upstream]) => ({
         name,
         origin: originOf(name, upstream, consul),
+        subset: upstream.subset,
         options: upstream.options,
         healthCheck: upstream.healthCheck,
         follow: upstream.follow,
@@ -254,7 +255,7 @@ export class ControlPlane {
 
   #createSupply(
     key: string,
-    { healthCheck, origin }: NameSpec,
+    { healthCheck, origin, subset }: NameSpec,
     from: readonly SourceOptions[],
     onEndpoints: (endpoints: readonly Endpoint[]) => void,
   ): Supply {
@@ -266,7 +267,7 @@ export class ControlPlane {
         : createProbe(healthCheck.probe, healthCheck.timeoutMs, clock);
     return new Supply(
       // A resolver's targets are tried in order.
-      from.map((options) => this.#sources.create(options)),
+      from.map((options) => this.#sources.create(options, subset)),
       { merge: origin.type === "sources" ? origin.merge : "fallback", outage: outage.policy, healthCheck },
       { ...this.#parts, name: key, lastGood: this.#lastGood, probe, questionLimit: this.#questionLimit },
       (endpoints) => onEndpoints(this.#withoutLoops(key, endpoints)),

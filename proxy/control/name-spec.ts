@@ -2,7 +2,7 @@
  * What is known of a name before anybody has been asked: where its endpoints are looked for, and how it is called.
  */
 import type { UpstreamConfig } from "../../config/index.ts";
-import type { Merge, SourceOptions, UpstreamTuning } from "../../discovery/index.ts";
+import type { Merge, SourceOptions, Subset, UpstreamTuning } from "../../discovery/index.ts";
 import type { UpstreamOptions } from "../upstream/index.ts";
 
 /** Where the endpoints of a name come from. */
@@ -24,6 +24,8 @@ export type Origin =
 export interface NameSpec {
   readonly name: string;
   readonly origin: Origin;
+  /** Which instances are meant; of a chain, of each of its targets. Undefined for all. */
+  readonly subset?: Subset | undefined;
   readonly options: UpstreamOptions;
   readonly healthCheck: UpstreamConfig["healthCheck"];
   readonly follow: "called" | "always";

@@ -5,7 +5,7 @@
  * holds the endpoints of five. What was known of a name that is not followed any more stays in the last good lists.
  */
 import type { Endpoint, Timer } from "../../core/index.ts";
-import { type SupplyView, supplied } from "../../discovery/index.ts";
+import { inSubset, type SupplyView, supplied } from "../../discovery/index.ts";
 import { own } from "../own.ts";
 import { type Leads, plainDestination } from "../plan.ts";
 import type { StackParts } from "../stack.ts";
@@ -51,10 +51,9 @@ export class Names {
   }
 
   /** What a name leads to before it is followed. */
-  static unfollowed({ name, origin, options, healthCheck }: NameSpec): Leads {
-    return fixedEndpoints(origin, healthCheck) === undefined
-      ? "pending"
-      : plainDestination(name, { name, options });
+  static unfollowed(spec: NameSpec): Leads {
+    const { name, options } = spec;
+    return fixedEndpoints(spec) === undefined ? "pending" : plainDestination(name, { name, options });
   }
 
   /**
@@ -70,7 +69,7 @@ export class Names {
       if (before !== undefined && JSON.stringify(before) === JSON.stringify(spec)) continue;
       const wasFollowed = this.#followed.has(name);
       this.#specs.set(name, spec);
-      const endpoints = fixedEndpoints(spec.origin, spec.healthCheck);
+      const endpoints = fixedEndpoints(spec);
       if (endpoints !== undefined) {
         this.#end(name);
         this.#parts.outlet.lead(name, Names.unfollowed(spec), { [name]: endpoints });
@@ -90,8 +89,8 @@ export class Names {
   /** By the key of the upstream, of what is followed and of what needs not be. */
   views(): Record<string, SupplyView> {
     const views: Record<string, SupplyView> = {};
-    for (const [name, { origin, healthCheck }] of this.#specs) {
-      const endpoints = fixedEndpoints(origin, healthCheck);
+    for (const [name, spec] of this.#specs) {
+      const endpoints = fixedEndpoints(spec);
       if (endpoints !== undefined) views[name] = supplied("static", endpoints);
       else
         Object.assign(
@@ -181,11 +180,8 @@ export class Names {
 }
 
 /** The endpoints of a name that needs not be followed: they are in the configuration, and nobody looks after them. */
-function fixedEndpoints(
-  origin: NameSpec["origin"],
-  healthCheck: NameSpec["healthCheck"],
-): readonly Endpoint[] | undefined {
+function fixedEndpoints({ origin, healthCheck, subset }: NameSpec): readonly Endpoint[] | undefined {
   if (healthCheck !== undefined || origin.type !== "sources" || origin.from.length !== 1) return undefined;
   const [only] = origin.from;
-  return only?.kind === "static" ? only.endpoints : undefined;
+  return only?.kind === "static" ? inSubset(only.endpoints, subset) : undefined;
 }

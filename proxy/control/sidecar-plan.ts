@@ -109,6 +109,7 @@ function specOf(name: string, upstream: SidecarUpstream, tuning: UpstreamTuning,
   return {
     name,
     origin: originOf(upstream, tuning, config),
+    subset: said.subset,
     options: tuned(said.options, tuning),
     healthCheck: said.healthCheck,
     follow: said.follow,

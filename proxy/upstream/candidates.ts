@@ -28,7 +28,7 @@ import {
   zoneShares,
 } from "../../balancing/index.ts";
 import type { Random } from "../../core/index.ts";
-import type { UpstreamEndpoint } from "./endpoint.ts";
+import type { InFlightSum, UpstreamEndpoint } from "./endpoint.ts";
 
 export interface CandidateOptions {
   readonly priority: PriorityOptions;
@@ -49,19 +49,45 @@ export interface Situation {
   readonly place?: PeerPlace | undefined;
 }
 
-/** One part of the traffic. */
-interface Part {
-  /** Where it ends, in [0, 1], on the line that all parts lie on. */
+/** A list to choose from. */
+export interface Part {
+  readonly endpoints: readonly UpstreamEndpoint[];
+  /** What is in flight at all of them together. */
+  readonly inFlight: number;
+}
+
+/** A part of the traffic; `until` is where it ends, in [0, 1], on the line that all parts lie on. */
+interface Share {
   readonly until: number;
   readonly endpoints: readonly UpstreamEndpoint[];
 }
 
+/** The sum is kept by the endpoints themselves, see endpoint.ts. */
+class SharedPart implements Part {
+  readonly until: number;
+  readonly endpoints: readonly UpstreamEndpoint[];
+  readonly #sum: InFlightSum = { inFlight: 0 };
+
+  constructor({ until, endpoints }: Share) {
+    this.until = until;
+    this.endpoints = endpoints;
+    for (const endpoint of endpoints) endpoint.belongTo(this.#sum);
+  }
+
+  get inFlight(): number {
+    return this.#sum.inFlight;
+  }
+}
+
 interface Division {
-  readonly parts: readonly Part[];
+  readonly parts: readonly SharedPart[];
+  /** Those of all parts. */
+  readonly everybody: readonly UpstreamEndpoint[];
   readonly onTrial: readonly UpstreamEndpoint[];
 }
 
 const NOBODY: readonly UpstreamEndpoint[] = [];
+const NO_PART: Part = { endpoints: NOBODY, inFlight: 0 };
 
 /** Decides which part a hash belongs to; nothing that an endpoint of it is chosen by. */
 const PART_SEED = 0x70617274;
@@ -85,10 +111,15 @@ export class Candidates {
     this.#situation = situation;
   }
 
-  /** The endpoints are now these. */
-  replace(endpoints: readonly UpstreamEndpoint[], nowMs: number): void {
+  /** The endpoints are now these. @param came and @param left are the keys of those in which they differ from before */
+  replace(
+    endpoints: readonly UpstreamEndpoint[],
+    came: readonly string[],
+    left: readonly string[],
+    nowMs: number,
+  ): void {
     this.#all = endpoints;
-    this.#slowStart.replace(keysOf(endpoints), nowMs);
+    this.#slowStart.change(came, left, nowMs);
     this.#open();
   }
 
@@ -117,17 +148,21 @@ export class Candidates {
    * Those of whom one is to be chosen; none when nobody may be.
    * @param hash of the request: equal ones belong to the same part, as they are to meet the same endpoint
    */
-  draw(nowMs: number, hash: number | undefined): readonly UpstreamEndpoint[] {
+  draw(nowMs: number, hash: number | undefined): Part {
     const { parts } = this.#divided(nowMs);
-    if (parts.length <= 1) return parts[0]?.endpoints ?? NOBODY;
+    if (parts.length <= 1) return parts[0] ?? NO_PART;
     const at = hash === undefined ? this.#random.next() : mix32(PART_SEED, hash) / 2 ** 32;
-    for (const { until, endpoints } of parts) if (at < until) return endpoints;
-    return parts[parts.length - 1]!.endpoints;
+    return parts.find(({ until }) => at < until) ?? parts[parts.length - 1]!;
   }
 
-  /** Those of every part, for whoever has tried all of its own. */
+  /** Those of every part: the same list, by identity, as long as nothing has changed. */
   everybody(nowMs: number): readonly UpstreamEndpoint[] {
-    return this.#divided(nowMs).parts.flatMap(({ endpoints }) => endpoints);
+    return this.#divided(nowMs).everybody;
+  }
+
+  /** All that are well, those in reserve as well: for a request that its own part has failed. */
+  well(): readonly UpstreamEndpoint[] {
+    return this.#all.filter(isWell);
   }
 
   /** Whether somebody could be on trial: asked at each request, and nearly always no. */
@@ -182,7 +217,7 @@ export class Candidates {
       totalWeight: weightOf(level, isAnybody),
     }));
     const shares = priorityShares(measured, this.#options.priority);
-    const parts: Part[] = [];
+    const shared: Share[] = [];
     let until = 0;
     let lastUsed = 0;
     for (const [place, level] of levels.entries()) {
@@ -191,22 +226,24 @@ export class Candidates {
       lastUsed = place;
       for (const part of this.#byZone(panic ? level.filter(isReachable) : this.#wellOf(level))) {
         until += share * part.until;
-        parts.push({ until, endpoints: part.endpoints });
+        shared.push({ until, endpoints: part.endpoints });
       }
     }
-    if (parts.length === 0) return this.#lastResort();
+    if (shared.length === 0) return this.#lastResort();
     // What a part without anybody would have got is the others'.
-    const scaled = parts.map((part) => ({ ...part, until: part.until / until }));
+    const parts = shared.map((part) => new SharedPart({ ...part, until: part.until / until }));
     // A level after the last that is used needs no trial, as nothing would be sent there; one before it wants to come back.
     const onTrial = levels.slice(0, lastUsed + 1).flatMap((level) => level.filter(isOnTrial));
-    return { parts: scaled, onTrial };
+    const everybody = parts.length === 1 ? parts[0]!.endpoints : parts.flatMap(({ endpoints }) => endpoints);
+    return { parts, everybody, onTrial };
   }
 
   /** Who has a share of the traffic has nobody left: whoever is there is asked, whatever is said of him. */
   #lastResort(): Division {
     const endpoints = this.#all.filter((endpoint) => this.#isLastResort(endpoint));
     return {
-      parts: endpoints.length === 0 ? [] : [{ until: 1, endpoints }],
+      parts: endpoints.length === 0 ? [] : [new SharedPart({ until: 1, endpoints })],
+      everybody: endpoints,
       onTrial: this.#all.filter(isOnTrial),
     };
   }
@@ -244,7 +281,7 @@ export class Candidates {
   }
 
   /** The parts of a level; `until` is how much of the level's share each gets. */
-  #byZone(level: readonly UpstreamEndpoint[]): readonly Part[] {
+  #byZone(level: readonly UpstreamEndpoint[]): readonly Share[] {
     const { zones: options } = this.#options;
     const { zone: own, callers } = this.#situation;
     if (level.length === 0) return [];
@@ -306,8 +343,4 @@ function isProportional(
 ): boolean {
   const total = capacities.reduce((sum, { weight }) => sum + weight, 0);
   return shares.every((share, place) => Math.abs(share - capacities[place]!.weight / total) < 1e-6);
-}
-
-function* keysOf(endpoints: readonly UpstreamEndpoint[]): Iterable<string> {
-  for (const { key } of endpoints) yield key;
 }

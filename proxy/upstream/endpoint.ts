@@ -23,6 +23,11 @@ export interface Reach {
   prepare(endpoint: UpstreamEndpoint): Handler;
 }
 
+/** What is in flight at several endpoints together. */
+export interface InFlightSum {
+  inFlight: number;
+}
+
 export class UpstreamEndpoint implements Candidate {
   endpoint: Endpoint;
   readonly key: string;
@@ -30,6 +35,10 @@ export class UpstreamEndpoint implements Candidate {
   readonly #reach: Reach;
   /** Requests sent there that have not ended. */
   inFlight = 0;
+  /** Of those that it is chosen among: to add them up for each request would cost a walk through thousands. */
+  #sum: InFlightSum | undefined = undefined;
+  /** Which of its upstream's lists named it last. */
+  generation = 0;
   /** Its share of traffic now: less than discovery says while it warms up, or where it is partly this sidecar's. */
   weight: number;
   /** What outlier detection counts of it; undefined where there is none. */
@@ -43,6 +52,29 @@ export class UpstreamEndpoint implements Candidate {
     this.key = endpointKey(endpoint);
     this.weight = endpoint.weight;
     this.#reach = reach;
+  }
+
+  /** Whether it is the one at this address. */
+  isAt({ address, port }: Endpoint): boolean {
+    return this.endpoint.port === port && this.endpoint.address === address;
+  }
+
+  /** A request is sent there. */
+  begin(): void {
+    this.inFlight++;
+    if (this.#sum !== undefined) this.#sum.inFlight++;
+  }
+
+  /** A request that was sent there has ended. */
+  end(): void {
+    this.inFlight--;
+    if (this.#sum !== undefined) this.#sum.inFlight--;
+  }
+
+  /** From now on it is chosen among others, with whom it adds up. */
+  belongTo(sum: InFlightSum): void {
+    this.#sum = sum;
+    sum.inFlight += this.inFlight;
   }
 
   /** The way to it. */

@@ -1,6 +1,7 @@
 export { balance } from "./balance.layer.ts";
-export type { CandidateOptions, Situation } from "./candidates.ts";
+export type { Situation } from "./candidates.ts";
 export type { UpstreamEndpoint } from "./endpoint.ts";
 export { forward } from "./forward.ts";
+export { heardLoad } from "./heard-load.layer.ts";
 export { load } from "./load.layer.ts";
 export { Upstream, type UpstreamOptions } from "./upstream.ts";

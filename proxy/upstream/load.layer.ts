@@ -25,7 +25,7 @@ const ENDINGS: Readonly<Record<Outcome, string>> = {
 
 export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Clock): Layer {
   const ended = (status: number, outcome: Outcome, latencyMs: number, startedAtMs: number) => {
-    endpoint.inFlight--;
+    endpoint.end();
     const failed = isEndpointFailure(status);
     upstream.countAttempt(failed ? "failed_status" : ENDINGS[outcome]);
     endpoint.watched?.observe(failed ? failureOf(status) : outcome, latencyMs, startedAtMs, clock.recentMs);
@@ -36,7 +36,7 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
       return (exchange) => {
         const startedAtMs = clock.recentMs;
         if (endpoint.inFlight === 0) endpoint.latency.endIdle(startedAtMs);
-        endpoint.inFlight++;
+        endpoint.begin();
         return watch(
           next,
           exchange,
@@ -50,7 +50,7 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
             else body.onClosed((outcome) => ended(status, outcome, latencyMs, startedAtMs));
           },
           (thrown) => {
-            endpoint.inFlight--;
+            endpoint.end();
             const nowMs = clock.now();
             const latencyMs = nowMs - startedAtMs;
             const failed = outcomeOf(thrown) === "failure";

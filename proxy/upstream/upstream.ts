@@ -9,6 +9,7 @@ import {
   type BalancingOptions,
   createBalancer,
   HASHING_ALGORITHMS,
+  isAsking,
 } from "../../balancing/index.ts";
 import {
   type Clock,
@@ -38,6 +39,7 @@ import {
 import type { UpstreamCounts } from "../../telemetry/index.ts";
 import { type CandidateOptions, Candidates, type Situation } from "./candidates.ts";
 import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
+import { LoadProbes } from "./load-probes.ts";
 import { ConnectionPool } from "./pool.ts";
 import { type HashKey, requestHash } from "./request-hash.ts";
 
@@ -74,6 +76,8 @@ export class Upstream {
   readonly options: UpstreamOptions;
   readonly limit: ConcurrencyLimit;
   readonly budget: RetryBudget;
+  /** Where the algorithm goes by what endpoints say of their own load. */
+  readonly loadProbes: LoadProbes | undefined;
   readonly #parts: UpstreamParts;
   readonly #balancer: Balancer;
   readonly #pool: ConnectionPool;
@@ -83,7 +87,10 @@ export class Upstream {
   readonly #retriesRefused = new Map<string, number>();
   readonly #candidates: Candidates;
   readonly #detection: OutlierDetection | undefined;
-  #endpoints: ReadonlyMap<string, UpstreamEndpoint> = new Map();
+  /** By key, and as they were told. */
+  readonly #endpoints = new Map<string, UpstreamEndpoint>();
+  #list: readonly UpstreamEndpoint[] = [];
+  #generation = 0;
   #breakerOpened = 0;
   /** Counted apart from the map: a hash for every request is more than the count is worth. */
   #succeeded = 0;
@@ -101,6 +108,9 @@ export class Upstream {
     this.budget = new RetryBudget(options.retries.budget);
     this.#parts = parts;
     this.#balancer = createBalancer(options.balancing, parts.random);
+    this.loadProbes = isAsking(this.#balancer)
+      ? new LoadProbes(name, this.#balancer, parts.clock)
+      : undefined;
     this.#candidates = new Candidates(candidateOptions(options), parts.random, parts.situation);
     this.#detection = this.#createDetection();
     this.#rotation = new BreakerRotation(parts.clock, options.breaker.windowMs);
@@ -123,26 +133,53 @@ export class Upstream {
   }
 
   get endpoints(): readonly UpstreamEndpoint[] {
-    return [...this.#endpoints.values()];
+    return this.#list;
   }
 
   /** Replaces the endpoints; what is known about those that stay is kept. */
   update(endpoints: readonly Endpoint[]): void {
-    const known = this.#endpoints;
-    const next = new Map<string, UpstreamEndpoint>();
-    for (const endpoint of endpoints) {
-      const key = endpointKey(endpoint);
-      const kept = next.get(key) ?? known.get(key);
-      if (kept !== undefined) kept.endpoint = endpoint;
-      next.set(key, kept ?? new UpstreamEndpoint(endpoint, this.#reach));
+    const { list, came, left } = this.#reconciled(endpoints);
+    this.#list = list;
+    for (const endpoint of left) {
+      this.#endpoints.delete(endpoint.key);
+      endpoint.retire();
     }
-    this.#endpoints = next;
+    const cameKeys = came.map(({ key }) => key);
+    const leftKeys = left.map(({ key }) => key);
     if (this.#detection !== undefined) {
-      this.#detection.endpoints(next.keys());
-      for (const [key, endpoint] of next) endpoint.watched = this.#detection.of(key);
+      this.#detection.change(cameKeys, leftKeys);
+      for (const endpoint of came) endpoint.watched = this.#detection.of(endpoint.key);
     }
-    this.#candidates.replace([...next.values()], this.#parts.clock.now());
-    for (const [key, endpoint] of known) if (!next.has(key)) endpoint.retire();
+    this.#candidates.replace(list, cameKeys, leftKeys, this.#parts.clock.now());
+  }
+
+  /**
+   * A list is told as a whole whenever one of thousands changes, mostly in the same order: then each is found where it was
+   * before, and only those that are not are looked up by their keys, which have to be made for it.
+   */
+  #reconciled(endpoints: readonly Endpoint[]) {
+    const before = this.#list;
+    const list: UpstreamEndpoint[] = [];
+    const came: UpstreamEndpoint[] = [];
+    const generation = ++this.#generation;
+    let place = 0;
+    for (const endpoint of endpoints) {
+      // One that has left leaves the next in its place.
+      if (!before[place]?.isAt(endpoint) && before[place + 1]?.isAt(endpoint)) place++;
+      let one = before[place]?.isAt(endpoint) ? before[place++] : this.#endpoints.get(endpointKey(endpoint));
+      if (one === undefined) {
+        one = new UpstreamEndpoint(endpoint, this.#reach);
+        this.#endpoints.set(one.key, one);
+        came.push(one);
+      }
+      one.endpoint = endpoint;
+      // Named twice, it is one endpoint.
+      if (one.generation === generation) continue;
+      one.generation = generation;
+      list.push(one);
+    }
+    const left = before.filter((one) => one.generation !== generation);
+    return { list, came, left };
   }
 
   /** How much of its weight an endpoint gets as it is new, in (0, 1]. */
@@ -166,12 +203,15 @@ export class Upstream {
     const nowMs = this.#parts.clock.now();
     const { hash: keys } = this.options;
     const hash = keys.length === 0 ? undefined : requestHash(keys, exchange);
-    let candidates = this.#candidates.draw(nowMs, hash);
-    if (exchange.attempts > 0) candidates = this.#untried(exchange, candidates, nowMs);
+    const part = this.#candidates.draw(nowMs, hash);
+    this.loadProbes?.ask(this.#candidates.everybody(nowMs));
+    const isFirst = exchange.attempts === 0;
+    const candidates = isFirst ? part.endpoints : this.#untried(exchange, part.endpoints);
     const onTrial = this.#candidates.hasTrials(nowMs)
       ? this.#onTrial(exchange, candidates.length === 0, nowMs)
       : undefined;
-    const chosen = onTrial ?? this.#balancer.pick(candidates, nowMs, hash);
+    const chosen =
+      onTrial ?? this.#balancer.pick(candidates, nowMs, hash, isFirst ? part.inFlight : undefined);
     if (chosen !== undefined) return chosen;
     // Only those that have failed this request are left.
     const again = this.#balancer.pick(this.#candidates.everybody(nowMs), nowMs, hash);
@@ -179,15 +219,11 @@ export class Upstream {
     throw new ProxyError("breaker_open", `the breakers of all ${this.#endpoints.size} endpoints are open`);
   }
 
-  /** Those that have not failed this request yet: of its part of the traffic, or of any. */
-  #untried(
-    exchange: Exchange,
-    candidates: readonly UpstreamEndpoint[],
-    nowMs: number,
-  ): readonly UpstreamEndpoint[] {
+  /** Those that have not failed this request yet: of its part of the traffic, or else of any, used or in reserve. */
+  #untried(exchange: Exchange, candidates: readonly UpstreamEndpoint[]): readonly UpstreamEndpoint[] {
     const isUntried = ({ key }: UpstreamEndpoint) => !exchange.hasTried(key);
     const untried = candidates.filter(isUntried);
-    return untried.length > 0 ? untried : this.#candidates.everybody(nowMs).filter(isUntried);
+    return untried.length > 0 ? untried : this.#candidates.well().filter(isUntried);
   }
 
   /** A first attempt takes the place of a probe where one is free; a further one only when nobody else is left. */
@@ -209,7 +245,7 @@ export class Upstream {
   counts(): UpstreamCounts {
     const breakers: Record<BreakerState, number> = { closed: 0, open: 0, halfOpen: 0 };
     let available = 0;
-    for (const { breakerState, isIn } of this.#endpoints.values()) {
+    for (const { breakerState, isIn } of this.#list) {
       breakers[breakerState]++;
       if (breakerState !== "open" && isIn) available++;
     }
@@ -236,7 +272,7 @@ export class Upstream {
 
   /** No more requests come. Unused connections are closed; who is under way finishes, and is tried again where it may be. */
   retire(): void {
-    for (const endpoint of this.#endpoints.values()) endpoint.closeUnused();
+    for (const endpoint of this.#list) endpoint.closeUnused();
   }
 
   /** Nobody is under way. */

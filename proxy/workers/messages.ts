@@ -13,6 +13,9 @@ import type { Situation } from "../upstream/index.ts";
 export interface WorkerSettings {
   readonly accessLog: boolean;
   readonly logLevel: LogLevel;
+  /** Shared by all workers: requests that the app has in flight, by the number of the worker. */
+  readonly inFlight: Int32Array;
+  readonly number: number;
 }
 
 type EndpointsByKey = Readonly<Record<string, readonly Endpoint[]>>;

@@ -40,6 +40,7 @@ export class WorkerPlane implements Plane {
   /** @param onLost told once when the thread has ended without being asked to */
   constructor(
     number: number,
+    inFlight: Int32Array,
     settings: PlaneSettings,
     log: ProcessLog,
     onLost: (plane: WorkerPlane) => void,
@@ -47,7 +48,8 @@ export class WorkerPlane implements Plane {
     this.number = number;
     this.#log = log;
     this.#onWanted = settings.onWanted;
-    const workerData: WorkerSettings = { accessLog: settings.accessLog, logLevel: log.level };
+    const { accessLog } = settings;
+    const workerData: WorkerSettings = { accessLog, logLevel: log.level, inFlight, number };
     this.#worker = new Worker(WORKER, { workerData });
     this.#exited = once(this.#worker, "exit").catch(() => {});
     // Nobody awaits these if the thread ends early.

@@ -8,6 +8,7 @@ import type { ProcessLog } from "../../telemetry/index.ts";
 import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
 import { own } from "../own.ts";
+import { sharedCounts } from "../own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import { type PlaneReport, pastCounts, summed } from "../report.ts";
 import { systemClock } from "../system.ts";
@@ -38,6 +39,7 @@ export class WorkerPlanes implements Planes {
   readonly #settings: PlaneSettings;
   readonly #log: ProcessLog;
   readonly #planes = new Set<WorkerPlane>();
+  readonly #inFlight: Int32Array;
   readonly #onNoneLeft: () => void;
   /** What one that takes the place of another is told. */
   readonly #told: {
@@ -57,6 +59,7 @@ export class WorkerPlanes implements Planes {
   /** @param onNoneLeft told when no worker is left, and none takes their place */
   constructor(workers: number, settings: PlaneSettings, log: ProcessLog, onNoneLeft: () => void) {
     this.#workers = workers;
+    this.#inFlight = sharedCounts(workers);
     this.#settings = settings;
     this.#log = log;
     this.#onNoneLeft = onNoneLeft;
@@ -174,7 +177,9 @@ export class WorkerPlanes implements Planes {
   }
 
   #add(number: number): WorkerPlane {
-    const plane = new WorkerPlane(number, this.#settings, this.#log, () => this.#replace(plane));
+    const plane = new WorkerPlane(number, this.#inFlight, this.#settings, this.#log, () =>
+      this.#replace(plane),
+    );
     this.#planes.add(plane);
     return plane;
   }

@@ -7,14 +7,17 @@ import { DataPlane } from "../data-plane.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 
 const port = parentPort!;
-const { accessLog, logLevel } = workerData as WorkerSettings;
+const { accessLog, logLevel, inFlight, number } = workerData as WorkerSettings;
 const say = (message: FromWorker) => port.postMessage(message);
 
 const log: ProcessLog = relayedLog(logLevel, {
   record: (level, facts, message) => say({ say: "log", level, facts, message }),
   access: (lines) => say({ say: "access", lines }),
 });
-const plane = new DataPlane({ accessLog, onWanted: (name) => say({ say: "wanted", name }) }, log);
+const plane = new DataPlane(
+  { accessLog, counts: { inFlight, place: number }, onWanted: (name) => say({ say: "wanted", name }) },
+  log,
+);
 /** A listener that is closed while the first ones are being opened must not be opened after that. */
 let started: Promise<void> = Promise.resolve();
 const deregistered = Promise.withResolvers<void>();

@@ -7,7 +7,7 @@ import {
   createBalancer,
   PeakEwma,
 } from "../../balancing/index.ts";
-import { below, type Random } from "../../core/index.ts";
+import type { Random } from "../../core/index.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 
 const ALGORITHMS: readonly BalancingAlgorithm[] = ["roundRobin", "leastRequest", "peakEwma", "random"];
@@ -54,44 +54,6 @@ test("without candidates nothing is chosen, and a single one always", async (t) 
     t.equal(balancer.pick([], 0), undefined, algorithm);
     t.equal(names(picks(balancer, [only], 5)), "AAAAA", algorithm);
   }
-});
-
-// --- round robin
-
-test("round robin gives turns by weight and spreads them", async (t) => {
-  const sequences: [number[], string][] = [
-    [[1, 1, 1], "ABCABC"],
-    [[3, 1, 1], "ABACAABACA"],
-    [[5, 1, 1], "AABACAAAABACAA"],
-    [[1, 2], "BABBAB"],
-  ];
-  for (const [weights, expected] of sequences) {
-    const balancer = createBalancer({ algorithm: "roundRobin" }, seededRandom(1));
-    t.equal(names(picks(balancer, replicas(...weights), expected.length)), expected, `${weights}`);
-  }
-});
-
-test("in each round every endpoint gets exactly its weight in turns, whatever the weights", async (t) => {
-  const random = seededRandom(3);
-  for (let round = 0; round < 100; round++) {
-    const among = replicas(...Array.from({ length: 1 + below(random, 8) }, () => 1 + below(random, 20)));
-    const total = among.reduce((sum, { weight }) => sum + weight, 0);
-    const balancer = createBalancer({ algorithm: "roundRobin" }, random);
-    for (const again of [1, 2]) {
-      const shares = sharesOf(picks(balancer, among, total), among);
-      const turns = shares.map((share) => Math.round(share * total));
-      if (turns.some((count, i) => count !== among[i]!.weight)) t.fail(`round ${again} of ${turns}`);
-    }
-  }
-});
-
-test("a new list of endpoints keeps the place of those that stay", async (t) => {
-  const [a, b, c] = replicas(1, 1, 1) as [Replica, Replica, Replica];
-  const balancer = createBalancer({ algorithm: "roundRobin" }, seededRandom(1));
-  t.equal(names(picks(balancer, [a, b], 1)), "A");
-  t.equal(names(picks(balancer, [a, b], 1)), "B", "a copy of the list is the same list");
-  t.equal(names(picks(balancer, [a, b], 1)), "A");
-  t.equal(names(picks(balancer, [a, b, c], 3).sort((x, y) => (x.name < y.name ? -1 : 1))), "ABC");
 });
 
 // --- random

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { test } from "tap";
 import { hash32 } from "../../balancing/hash.ts";
 import { whole } from "../../balancing/hash-order.ts";
-import { createBalancer } from "../../balancing/index.ts";
+import { type Candidate, createBalancer, PeakEwma } from "../../balancing/index.ts";
 import { layTable } from "../../balancing/maglev.ts";
 import { type HashOptions, type Host, hosts, loadsByHash } from "../support/hash-figures.ts";
 import { seededRandom } from "../support/seeded-random.ts";
@@ -50,6 +50,53 @@ test("with bounded loads nobody ever gets more than the factor times its share, 
     ),
     { numRuns: 60 },
   );
+});
+
+test("whether the caller has counted what is in flight or it is added up, the choice is the same", async () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...ALGORITHMS),
+      fc.constantFrom(1.001, 1.25, 2),
+      BUSY,
+      fc.array(fc.nat(0xffffffff), { minLength: 20, maxLength: 20 }),
+      (algorithm, loadFactor, busy, hashes) => {
+        const among = hosts(busy.length, (i) => busy[i]!.weight);
+        for (const [i, { inFlight }] of busy.entries()) among[i]!.inFlight = inFlight;
+        const counted = createBalancer({ algorithm, loadFactor }, seededRandom(1));
+        const adding = createBalancer({ algorithm, loadFactor }, seededRandom(1));
+        let inFlight = busy.reduce((sum, host) => sum + host.inFlight, 0);
+        return hashes.every((hash) => {
+          const chosen = counted.pick(among, 0, hash, inFlight)!;
+          const same = chosen === adding.pick(among, 0, hash);
+          chosen.inFlight++;
+          inFlight++;
+          return same;
+        });
+      },
+    ),
+  );
+});
+
+test("if it has been counted, a bound looks at those alone that it lets pass or passes over", async (t) => {
+  let looks = 0;
+  class Watched implements Candidate {
+    readonly key: string;
+    readonly weight = 1;
+    readonly latency: PeakEwma = new PeakEwma();
+
+    constructor(key: string) {
+      this.key = key;
+    }
+
+    get inFlight(): number {
+      looks++;
+      return 10;
+    }
+  }
+  const among = Array.from({ length: 1000 }, (_, i) => new Watched(`${i}`));
+  const balancer = createBalancer({ algorithm: "maglev", loadFactor: 1.25 }, seededRandom(1));
+  for (const hash of SPREAD) balancer.pick(among, 0, hash, 10_000);
+  t.equal(looks, SPREAD.length);
 });
 
 test("a bound changes nothing for whom it does not pass over, and who is passed over is so for the same other", async (t) => {

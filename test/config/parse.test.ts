@@ -294,6 +294,26 @@ test("a port may come twice where it is not the same port", async (t) => {
   t.ok(config(listen("127.0.0.1:15001", "127.0.0.1:15001")), "no inbound side without a service");
 });
 
+test("endpoints have a priority and what a subset goes by, and nothing of it where it is not written", async (t) => {
+  const { orders } = config(`upstreams:
+  orders:
+    subset: { tags: [v2] }
+    endpoints:
+      - 10.0.0.1:80
+      - { address: 10.0.0.2:80, priority: 0 }
+      - { address: 10.0.0.3:80, priority: 15, tags: [v2, eu] }
+      - { address: 10.0.0.4:80, meta: { version: "2" } }
+`).upstreams;
+  const common = { port: 80, weight: 1, source: "static" };
+  t.strictSame(orders!.endpoints, [
+    { address: "10.0.0.1", ...common },
+    { address: "10.0.0.2", ...common },
+    { address: "10.0.0.3", ...common, priority: 15, labels: { tags: ["v2", "eu"], meta: {} } },
+    { address: "10.0.0.4", ...common, labels: { tags: [], meta: { version: "2" } } },
+  ]);
+  t.strictSame(orders!.subset, { tags: ["v2"], meta: {} });
+});
+
 test("a short request time-out shortens the defaults that it bounds", async (t) => {
   const timeouts = (text: string) =>
     config(`upstreams: { orders: { endpoints: [127.0.0.1:9001], timeouts: ${text} } }`).upstreams["orders"]!

@@ -487,6 +487,12 @@ test("questions that differ in anything that changes the answer are different wa
   ];
   for (const query of [...queries, ...queries]) registry.follow(query, new Heard());
   t.equal(registry.counts.watches, queries.length);
+  // Those of several subsets share one, apart from whoever needs no labels.
+  const labelled = { service, labelled: true };
+  const ends = [1, 2].map(() => registry.follow(healthQuery(labelled), new Heard()));
+  t.equal(registry.counts.watches, queries.length + 1);
+  for (const end of ends) end();
+  t.equal(registry.counts.watches, queries.length);
   await agent.until(() => new Set(agent.asked).size >= queries.length - 1);
   const kept = queries.filter(({ query }) => query?.["stale"] === undefined).map(({ name }) => name);
   // A copy of the last list is kept under this name.

@@ -246,7 +246,7 @@ test("a family that no endpoint has had may fail; one that endpoints have may no
   t.same(await nth(1), ["10.0.0.1:80"]);
   clock.advance(restMs());
   t.same(await nth(2), ["10.0.0.1:80"]);
-  t.equal(records.filter(({ msg }) => msg.includes("one family")).length, 1, "which is said once");
+  t.equal(records.filter(({ msg }) => msg.includes("done without")).length, 1, "which is said once");
   server.script = zone(a(NAME, "10.0.0.1"), aaaa(NAME, "fd00::1"));
   clock.advance(restMs());
   t.same(await nth(3), ["10.0.0.1:80", "[fd00::1]:80"]);
@@ -338,23 +338,98 @@ test("a target's weight is shared by its addresses, in whole numbers", async (t)
   }
 });
 
-test("only the lowest priority is listed of which a target exists", async (t) => {
+test("priorities are levels, those that are preferred first, and a level keeps its place when others are empty", async (t) => {
   const answers = [
     srv(SERVICE, "spare.mesh", 1, { priority: 20 }),
     srv(SERVICE, "one.mesh", 1, { priority: 10 }),
     srv(SERVICE, "gone.mesh", 1, { priority: 10 }),
-    srv(SERVICE, "last.mesh", 1, { priority: 30 }),
+    srv(SERVICE, "last.mesh", 1, { priority: 65_535, weight: 7 }),
   ];
   const spares = [a("spare.mesh", "10.0.0.8"), a("last.mesh", "10.0.0.9")];
   const server = await startDnsServer(t, zone(...answers, a("one.mesh", "10.0.0.1"), ...spares));
-  const { nth, clock, restMs } = followed(t, [server], SRV);
-  t.same(await nth(1), ["10.0.0.1:1"], "and a target that does not exist is left out");
+  const { nth, clock, restMs, lists } = followed(t, [server], SRV);
+  t.same(await nth(1), ["10.0.0.1:1"], "who waits for the first word does not wait for a reserve");
+  t.same(await nth(2), ["10.0.0.1:1", "10.0.0.8:1", "10.0.0.9:1 x7"]);
+  const levels = () => lists.at(-1)!.map(({ priority }) => priority);
+  t.strictSame(levels(), [undefined, 1, 2]);
+  t.notOk("priority" in lists.at(-1)![0]!);
   server.script = zone(...answers, ...spares);
   clock.advance(restMs());
-  t.same(await nth(2), ["10.0.0.8:1"], "the next group, when none of the first exists");
+  t.same(await nth(3), ["10.0.0.8:1", "10.0.0.9:1 x7"], "the next level, when none of the first exists");
+  t.strictSame(levels(), [1, 2]);
   server.script = zone(...answers);
   clock.advance(restMs());
-  t.same(await nth(3), []);
+  t.same(await nth(4), []);
+});
+
+test("a reserve that came along is there with the first word", async (t) => {
+  const answers = [
+    srv(SERVICE, "one.mesh", 1, { priority: 1 }),
+    srv(SERVICE, "two.mesh", 1, { priority: 2 }),
+  ];
+  const additionals = [a("one.mesh", "10.0.0.1"), a("two.mesh", "10.0.0.2"), a("two.mesh", "10.0.0.1")];
+  const server = await startDnsServer(t, only("SRV", { answers, additionals }));
+  const { nth, lists } = followed(t, [server], SRV);
+  t.same(await nth(1), ["10.0.0.1:1", "10.0.0.2:1"], "a machine in two levels is in the first of them");
+  t.same(
+    lists[0]!.map(({ priority }) => priority),
+    [undefined, 1],
+  );
+});
+
+test("a reserve that cannot be asked for is where it was last, and keeps nobody from the first level", async (t) => {
+  const answers = [
+    srv(SERVICE, "one.mesh", 1, { priority: 1 }),
+    srv(SERVICE, "two.mesh", 1, { priority: 2 }),
+    srv(SERVICE, "three.mesh", 1, { priority: 2 }),
+  ];
+  const whole = (first: string) =>
+    zone(...answers, a("one.mesh", first), a("two.mesh", "10.0.0.2"), aaaa("two.mesh", "fd00::2"));
+  const failing =
+    (first: string, ...names: string[]): Script =>
+    (asked) =>
+      names.includes(asked.name) ? SERVFAIL : whole(first)(asked);
+  const server = await startDnsServer(t, failing("10.0.0.1", "two.mesh"));
+  const { nth, clock, restMs, records } = followed(t, [server], SRV);
+  t.same(await nth(2), ["10.0.0.1:1"], "one that was never known is left out");
+  t.match(
+    records.filter(({ level }) => level === "warn"),
+    [{ why: /two\.mesh A: .*SERVFAIL/ }],
+  );
+  server.script = whole("10.0.0.1");
+  clock.advance(restMs());
+  t.same(await nth(3), ["10.0.0.1:1", "10.0.0.2:1", "[fd00::2]:1"]);
+  server.script = failing("10.0.0.7", "two.mesh", "three.mesh");
+  for (const count of [4, 5]) {
+    clock.advance(restMs());
+    t.same(await nth(count), ["10.0.0.7:1", "10.0.0.2:1", "[fd00::2]:1"]);
+  }
+  server.script = failing("10.0.0.7", "one.mesh");
+  clock.advance(restMs());
+  t.match(await nth(6), /one\.mesh A: .*SERVFAIL/, "the first level is known or there is no list");
+  server.script = (asked) =>
+    asked.type === "AAAA" && asked.name !== "two.mesh" ? SERVFAIL : whole("10.0.0.1")(asked);
+  clock.advance(restMs());
+  t.same(
+    await nth(7),
+    ["10.0.0.1:1", "10.0.0.2:1", "[fd00::2]:1"],
+    "and a family that only the reserve has had is not asked of it",
+  );
+});
+
+test("as many priorities as targets are no more levels than a configuration may have", async (t) => {
+  const names = Array.from({ length: 40 }, (_, i) => `t${i}.mesh`);
+  const answers = names.map((name, i) => srv(SERVICE, name, 1, { priority: i * 100 }));
+  const additionals = names.map((name, i) => a(name, `10.0.1.${i}`));
+  const server = await startDnsServer(t, ({ type, via }) => {
+    if (type !== "SRV") return NXDOMAIN;
+    return via === "udp" ? { truncated: true } : { answers, additionals };
+  });
+  const { nth, lists } = followed(t, [server], SRV);
+  t.equal((await nth(1)).length, 40);
+  const counts = Map.groupBy(lists[0]!, ({ priority = 0 }) => priority);
+  t.same([...counts.keys()], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+  t.equal(counts.get(15)!.length, 25);
 });
 
 test("a service with the root as its target is decidedly not there", async (t) => {

@@ -135,6 +135,30 @@ test("endpoints are addresses, or mappings with what there is to say of them, so
   t.same([lists[0]![3]!.health, lists[0]![2]!.address], ["warning", "::1"]);
 });
 
+test("an endpoint has a priority, and what it is chosen by where somebody chooses", async (t) => {
+  const path = join(t.testdir({}), "endpoints.yaml");
+  const entries = [
+    { address: "10.0.0.1:80", priority: 0, tags: ["v2", "eu"] },
+    { address: "10.0.0.2:80", priority: 15, meta: { version: "2" } },
+    "10.0.0.3:80",
+  ];
+  writeFileSync(path, JSON.stringify(entries));
+  const listed = async (labelled: boolean) => {
+    const { until, lists, source } = followed(t, path, { labelled });
+    await until(() => lists.length > 0);
+    source.stop();
+    return lists[0]!.map(
+      ({ address: _, port: __, weight: ___, source: ____, health: _____, ...rest }) => rest,
+    );
+  };
+  t.strictSame(await listed(false), [{}, { priority: 15 }, {}]);
+  t.strictSame(await listed(true), [
+    { labels: { tags: ["v2", "eu"], meta: {} } },
+    { priority: 15, labels: { tags: [], meta: { version: "2" } } },
+    { labels: { tags: [], meta: {} } },
+  ]);
+});
+
 test("YAML and JSON are understood, as a list or as a mapping with one", async (t) => {
   const contents = [
     "- 10.0.0.1:80\n- 10.0.0.2:80\n",
@@ -156,9 +180,10 @@ test("a list without any is a list", async (t) => {
 test("what is wrong is told with its place, what was expected and what came", async (t) => {
   const anAddress =
     "expected an address and a port from 1 to 65535, such as 10.0.0.1:8080, db.internal:8080 or [::1]:8080";
-  const anEntry = "expected an address such as 10.0.0.1:8080, or { address, weight, zone, health, note }";
+  const anEntry =
+    "expected an address such as 10.0.0.1:8080, or { address, weight, zone, priority, health, note, tags, meta }";
   const aFile = "expected a list of endpoints, or a mapping with one as endpoints";
-  const aKey = "expected one of address, weight, zone, health, note";
+  const aKey = "expected one of address, weight, zone, priority, health, note, tags, meta";
   const faults: Readonly<Record<string, string>> = {
     "": "FILE:1:1: expected a list of endpoints, got an empty file; [] is a list without any",
     " \n\n": "FILE:1:1: expected a list of endpoints, got an empty file; [] is a list without any",
@@ -170,6 +195,14 @@ test("what is wrong is told with its place, what was expected and what came", as
     "{}": "FILE:1:1: endpoints: expected a list of endpoints, got nothing",
     "endpoints: []\nversion: 2\n": 'FILE:2:1: version: expected one of endpoints, got "version" as the key',
     "- 10.0.0.1:80\n- 10.0.0.2\n": `FILE:2:3: [1]: ${anAddress}, got "10.0.0.2"`,
+    "- { address: a:80, priority: 16 }":
+      "FILE:1:30: [0].priority: expected a whole number from 0 to 15, got 16",
+    "- { address: a:80, tags: v2 }": 'FILE:1:26: [0].tags: expected a list of tags, got "v2"',
+    "- { address: a:80, tags: [v2, 2] }": "FILE:1:31: [0].tags[1]: expected a tag, got 2",
+    "- { address: a:80, meta: [version] }":
+      "FILE:1:26: [0].meta: expected a mapping of texts, got a list of 1",
+    "- { address: a:80, meta: { version: 2 } }":
+      "FILE:1:37: [0].meta.version: expected a text, in quotes if it looks like a number, got 2",
     "- a:0": `FILE:1:3: [0]: ${anAddress}, got "a:0"`,
     "- a:65536": `FILE:1:3: [0]: ${anAddress}, got "a:65536"`,
     "- 300.0.0.1:80": `FILE:1:3: [0]: ${anAddress}, got "300.0.0.1:80"`,

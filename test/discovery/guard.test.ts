@@ -143,6 +143,71 @@ test("one in doubt that goes into maintenance leaves at once", async (t) => {
   t.equal(used(), "1 3");
 });
 
+// Those that are known and not well.
+
+test("who is critical or unreachable is known to be unwell, and nobody else", async (t) => {
+  const { guard, told, unwellNow, says } = guarded();
+  await says("1 2w 3c 4m 5u@2 6o", 0);
+  t.same([told, unwellNow()], [["1 2"], "3 5"]);
+  const at = { address: "10.0.0.1", weight: 1, source: "test" };
+  t.strictSame(guard.unwell, [
+    { ...at, port: 3 },
+    { ...at, port: 5, priority: 2 },
+  ]);
+  await says("1 2 3 4c 6o");
+  t.same([told.at(-1), unwellNow()], ["1 2 3", "4"]);
+});
+
+test("that only the unwell have changed is said apart, and changes nothing of what is used", async (t) => {
+  const { told, unwell, says, records } = guarded();
+  await says("1 2 3c");
+  const logged = records.length;
+  await says("1 2 3c 4c");
+  await says("4c 3c 2 1");
+  await says("1 2 4c 3m");
+  await says("1 2");
+  t.same(unwell, ["3 4", "4", ""]);
+  t.same(told, ["1 2"]);
+  t.equal(records.length, logged);
+  await says("1 2c");
+  t.same([told.length, unwell.length], [2, 3], "what changes together is said together");
+});
+
+test("who is used as a last resort or in doubt is not unwell besides, and who is refuted is while it is listed", async (t) => {
+  const { used, unwellNow, dead, says } = guarded();
+  await says("1 2 3");
+  dead.add(3);
+  await says("1c 2c 3c", 5_000);
+  t.same([used(), unwellNow()], ["1* 2*", "3"]);
+  await says("1 2u 3u", 5_000);
+  t.same([used(), unwellNow()], ["1 2", "3"]);
+});
+
+test("in a silence the unwell are who they were, and nobody when it has lasted too long", async (t) => {
+  const { used, unwellNow, says, isSilent } = guarded();
+  await says("1 2c");
+  await isSilent(30 * MINUTE);
+  t.same([used(), unwellNow()], ["1", "2"]);
+  await isSilent(31 * MINUTE);
+  t.same([used(), unwellNow()], ["", ""]);
+});
+
+test("a priority is content, and kept", async (t) => {
+  const { told, endpoints, says, lastGood } = guarded();
+  await says("1 2@1");
+  await says("1 2@2");
+  t.equal(told.length, 2);
+  t.strictSame(
+    endpoints().map(({ port, priority }) => [port, priority]),
+    [
+      [1, undefined],
+      [2, 2],
+    ],
+  );
+  t.notOk("priority" in endpoints()[0]!);
+  t.match(lastGood.recall("test")?.instances, [{ port: 1 }, { port: 2, priority: 2 }]);
+});
+
 // Silence.
 
 test("a silence keeps the endpoints for as long as is said, then drops them with an error", async (t) => {
@@ -277,6 +342,7 @@ test("a copy is used until it is too old, counted from when it was made", async 
     probe: async () => ({ passing: true, note: "" }),
     lastGood,
     onChange: (endpoints) => later.push(String(endpoints.length)),
+    onUnwell: () => {},
     onNothing: () => {},
   });
   second.silent("away");
@@ -452,6 +518,7 @@ test("whoever is told may stop it", async (t) => {
       probe: async () => ({ passing: true, note: "" }),
       lastGood,
       onChange: () => guard.stop(),
+      onUnwell: () => {},
       onNothing: () => guard.stop(),
     });
     if (kept === undefined) guard.list(said("1"));

@@ -173,6 +173,32 @@ test("its zone is what its registration says, or else where Consul has placed it
   t.same(read(entry({ service: { Meta: { zone: "b" } } }))?.instances, [all], "and that is all there is");
 });
 
+test("tags and metadata are read where they are wanted, and only texts among them", async (t) => {
+  const services: readonly [Record<string, unknown>, object][] = [
+    [
+      { Tags: ["v2", "eu"], Meta: { version: "2" } },
+      { tags: ["v2", "eu"], meta: { version: "2" } },
+    ],
+    [
+      { Tags: null, Meta: null },
+      { tags: [], meta: {} },
+    ],
+    [{}, { tags: [], meta: {} }],
+    [
+      { Tags: "v2", Meta: 2 },
+      { tags: [], meta: {} },
+    ],
+    [
+      { Tags: ["v2", 2, null], Meta: { a: "b", c: 1 } },
+      { tags: ["v2"], meta: { a: "b" } },
+    ],
+  ];
+  for (const [service, labels] of services) {
+    t.strictSame(readAs({ labelled: true }, entry({ service }))?.instances[0]?.labels, labels);
+    t.notOk("labels" in read(entry({ service }))!.instances[0]!, "nothing is held that nobody goes by");
+  }
+});
+
 test("an entry that names no usable address is left out, counted, and hides no other", async (t) => {
   const faulty = [
     entry({ node: {}, service: { Address: "" } }),

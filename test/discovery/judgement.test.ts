@@ -24,7 +24,7 @@ function judged(before: string, after: string, given: Partial<Evidence> = {}) {
 }
 
 test("passing and warning are used, and nothing else is by the source's word", async (t) => {
-  t.same(judged("", "1 2w 3c 4m 5u"), ["1 2", "", "", 0]);
+  t.same(judged("", "1 2w 3c 4m 5u 6o"), ["1 2", "", "", 0]);
 });
 
 test("more than the share that is absent or unreachable is asked, and not what is said of itself to be unwell", async (t) => {
@@ -33,6 +33,8 @@ test("more than the share that is absent or unreachable is asked, and not what i
   t.same(judged("1 2 3 4", "1 2u 3u"), ["1", "2 3 4", "", 0]);
   t.same(judged("1 2 3 4", "1 2c 3m"), ["1", "", "", 2], "one of the two of whom nothing is said");
   t.same(judged("1 2 3 4", "2c 3m"), ["", "1 4", "2", 1]);
+  t.same(judged("1 2 3 4", "1o 2o 3o 4"), ["4", "", "", 3], "nor what is known to stand outside");
+  t.same(judged("1 2 3 4", "1o 2o 3o"), ["", "4", "", 3]);
 });
 
 test("who comes makes up for who goes, unless it comes back from doubt", async (t) => {
@@ -53,7 +55,7 @@ test("a last resort is who has been well, and only when nobody is", async (t) =>
 });
 
 test("every instance in use is used, asked, dismissed or one of a few, whatever is listed", async (t) => {
-  const word = fc.constantFrom("", "w", "c", "m", "u");
+  const word = fc.constantFrom("", "w", "c", "m", "u", "o");
   const some = fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 9 }), word), { selector: ([port]) => port });
   const asText = (of: readonly (readonly [number, string])[]) => of.map((one) => one.join("")).join(" ");
   fc.assert(

@@ -49,6 +49,19 @@ test("a pod that terminates is in maintenance while it serves, and critical when
   );
 });
 
+test("the labels of a slice are the metadata of its endpoints where that is wanted", async (t) => {
+  const of = (labels: unknown, wanted = true) =>
+    readSlice(stamped("a", { metadata: { name: "a", resourceVersion: "1", labels } }), {
+      port: undefined,
+      source: "kubernetes:x",
+      labelled: wanted,
+    })?.instances[0];
+  t.strictSame(of({ track: "canary", odd: 1 })?.labels, { meta: { track: "canary" } });
+  t.strictSame(of(undefined)?.labels, { meta: {} });
+  t.strictSame(of(null)?.labels, { meta: {} });
+  t.notOk("labels" in of({ track: "canary" }, false)!);
+});
+
 test("slices of IPv4, IPv6 and names are merged", async (t) => {
   const all = merged(
     stamped("a", { addressType: "IPv6" }, ["fd00::1"]),

@@ -1,12 +1,13 @@
 import { test } from "tap";
-import { type Endpoint, endpointKey } from "../../core/index.ts";
+import type { Endpoint } from "../../core/index.ts";
 import type { HealthCheckOptions } from "../../discovery/health/checks.ts";
 import type { Probe } from "../../discovery/health/probe.ts";
+import type { Merge } from "../../discovery/merge.ts";
 import { LastGood } from "../../discovery/outage/last-good.ts";
 import { QuestionLimit } from "../../discovery/question-limit.ts";
 import type { Sink, Source } from "../../discovery/source.ts";
 import { staticSource } from "../../discovery/static.ts";
-import { type Merge, merged, Supply, supplied } from "../../discovery/supply.ts";
+import { Supply, supplied } from "../../discovery/supply.ts";
 import { OPTIONS, said } from "../support/guarded.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 import { seededRandom } from "../support/seeded-random.ts";
@@ -55,6 +56,7 @@ function supply(names: string, { merge = "fallback", check = false, kept = {}, s
   const sources = names.split(" ").map((name) => new ScriptedSource(name));
   const dead = new Set<number>();
   const told: string[] = [];
+  const withLevels: string[] = [];
   let endpoints: readonly Endpoint[] = [];
   const probe: Probe = async ({ port }) =>
     dead.has(port) ? { passing: false, note: "ECONNREFUSED" } : { passing: true, note: "connected" };
@@ -72,6 +74,15 @@ function supply(names: string, { merge = "fallback", check = false, kept = {}, s
     },
     (now) => {
       endpoints = now;
+      const byPort = now.toSorted((a, b) => a.port - b.port);
+      withLevels.push(
+        byPort
+          .map(
+            ({ port, priority, unwell }) =>
+              `${port}${priority === undefined ? "" : `@${priority}`}${unwell ? "!" : ""}`,
+          )
+          .join(" "),
+      );
       told.push(
         now
           .map(({ port }) => port)
@@ -86,6 +97,8 @@ function supply(names: string, { merge = "fallback", check = false, kept = {}, s
     sources,
     dead,
     told,
+    /** The same with levels, and a mark on those that are unwell. */
+    withLevels,
     lastGood,
     endpoints: () => endpoints,
     used: () => told.at(-1),
@@ -281,21 +294,46 @@ test("a fallback turns to the second source when all of the first fail their che
   t.equal(used(), "9");
 });
 
-test("sources that are put together are ordered by preference, wherever they are well", async (t) => {
-  const offer = (text: string, lastResort = "") => ({
-    endpoints: said(text),
-    lastResort: new Set(said(lastResort).map(endpointKey)),
-  });
-  const ports = (of: readonly Endpoint[]) => of.map(({ port }) => port).join(" ");
-  const nobody = () => false;
-  t.equal(ports(merged([], "union", nobody)), "");
-  t.equal(ports(merged([], "fallback", nobody)), "");
-  t.equal(ports(merged([offer(""), offer("2")], "fallback", nobody)), "2");
-  t.equal(ports(merged([offer("1", "1"), offer("")], "fallback", nobody)), "1");
-  t.equal(ports(merged([offer("1", "1"), offer("2")], "union", nobody)), "2");
-  t.equal(ports(merged([offer("1 2", "1"), offer("3")], "fallback", (key) => key.endsWith(":2"))), "3");
-  t.equal(ports(merged([offer("1"), offer("2")], "fallback", () => true)), "1");
-  t.equal(ports(merged([offer("1"), offer("2")], "union", () => true)), "1 2");
+test("levels are told with those that are not well, as registry and checks say so", async (t) => {
+  const { supply: one, withLevels, dead, says, pass } = supply("a", { check: true });
+  one.start();
+  await says("a", "1 2 3c 4@1 5m", 2_000);
+  dead.add(1);
+  await pass(3_000);
+  await says("a", "1 2 3 4@1 5m");
+  dead.clear();
+  await pass(3_000);
+  t.same(withLevels, ["1 2 3! 4@1", "1! 2 3! 4@1", "1! 2 3 4@1", "1 2 3 4@1"]);
+  await says("a", "1 2 3c 4m 5m");
+  t.equal(withLevels.at(-1), "1 2", "with one level as ever");
+});
+
+test("that one more is known to be unwell is told where there are levels, and only there", async (t) => {
+  const { supply: one, told, withLevels, says } = supply("a b", { merge: "union" });
+  one.start();
+  await says("a", "1 2c");
+  await says("b", "3");
+  await says("a", "1 2c 4c");
+  t.same(told, ["1 3"]);
+  await says("b", "3@1");
+  await says("a", "1 2c 4c 5u");
+  await says("a", "1 2c 5u");
+  t.same(withLevels, ["1 3", "1 2! 3@1 4!", "1 2! 3@1 4! 5!", "1 2! 3@1 5!"]);
+});
+
+test("sources by priority are levels behind each other, and all of them are waited for", async (t) => {
+  const { supply: one, withLevels, dead, says, pass } = supply("a b", { merge: "priority", check: true });
+  one.start();
+  await says("a", "1 2@1");
+  t.same(withLevels, []);
+  await says("b", "8 9@1", 2_000);
+  t.same(withLevels, ["1 2@1 8@2 9@3"]);
+  dead.add(1).add(2);
+  await pass(3_000);
+  t.equal(withLevels.at(-1), "1! 2@1! 8@2 9@3", "the next level is told of the first one's state");
+  await says("a", "1m 2m");
+  t.equal(withLevels.at(-1), "8@1 9@2");
+  t.match(one.view(), { merge: "priority" });
 });
 
 test("the view has the state of each source, each instance with its reason, and what the checks have found", async (t) => {

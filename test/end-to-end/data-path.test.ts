@@ -193,7 +193,7 @@ test("a caller that waits to be told to go on is told so by the endpoint that ta
   const endpoint = await rawEndpoint(t);
   const { addresses, logged } = await startInProcess(
     t,
-    `upstreams: { orders: { endpoints: ["${gone.address}", "${endpoint.address}"], balancing: { algorithm: roundRobin } } }`,
+    `upstreams: { orders: { endpoints: ["${gone.address}", { address: "${endpoint.address}", priority: 1 }] } }`,
   );
   const client = await rawClient(t, addresses.outbound.port);
   client.send("PUT / HTTP/1.1\r\nHost: orders\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");

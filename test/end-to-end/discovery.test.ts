@@ -156,6 +156,48 @@ upstreams:
   t.equal(await answer(port, "orders"), "200 filed", "and the last good list stays");
 });
 
+test("a source that cannot carry everything shares with the one behind it, by priority", async (t) => {
+  const names = ["well", "ill", "iller", "reserve"];
+  const [well, ill, iller, reserve] = await apps(t, ...names);
+  const entries = (health: string) => [
+    well!.address,
+    ...[ill, iller].map((app) => ({ address: app!.address, health })),
+  ];
+  const folder = t.testdir({ "orders.json": JSON.stringify(entries("passing")) });
+  const file = join(folder, "orders.json");
+  const { addresses, admin } = await startInProcess(
+    t,
+    `upstreams:
+  orders:
+    from: [{ file: "${file}" }, { endpoints: ["${reserve!.address}"] }]
+    merge: priority`,
+  );
+  const { port } = addresses.outbound;
+  const counted = async (calls: number) => {
+    const counts: Record<string, number> = {};
+    for (let i = 0; i < calls; i++) {
+      const text = await answer(port, "orders");
+      counts[text] = (counts[text] ?? 0) + 1;
+    }
+    return counts;
+  };
+  t.notOk("200 reserve" in (await counted(100)), "nothing goes to the second level while the first is well");
+  await writeFile(`${file}.new`, JSON.stringify(entries("critical")));
+  await rename(`${file}.new`, file);
+  await eventually("the unwell to be told", async () =>
+    (await admin("/endpoints")).includes('"unwell": true'),
+  );
+  const calls = 1_000;
+  const counts = await counted(calls);
+  t.same(Object.keys(counts).sort(), ["200 reserve", "200 well"]);
+  // A third of the first level is well, which carries 1.4 times that. Within four standard errors, as of a draw for each call.
+  const share = 1.4 / 3;
+  t.ok(
+    Math.abs(counts["200 well"]! - calls * share) <= 4 * Math.sqrt(calls * share * (1 - share)),
+    JSON.stringify(counts),
+  );
+});
+
 test("an endpoint that fails its health checks gets no requests, unless all fail", async (t) => {
   let ill = true;
   const [well] = await apps(t, "well");

@@ -15,6 +15,7 @@ import type { NameSpec } from "../../proxy/control/name-spec.ts";
 import { Names } from "../../proxy/control/names.ts";
 import { DataPlane, type PlaneSettings } from "../../proxy/data-plane.ts";
 import { Destinations } from "../../proxy/destinations.ts";
+import { LoadMeter } from "../../proxy/own-load/index.ts";
 import { type ListenerPlan, plainDestination } from "../../proxy/plan.ts";
 import { systemRandom } from "../../proxy/system.ts";
 import { WorkerPlanes } from "../../proxy/workers/index.ts";
@@ -60,6 +61,7 @@ test("the caller who asks for a name that is known at once does not wait", async
     random: systemRandom,
     log: LOG.log,
     tally: new RequestTally(),
+    loadMeter: new LoadMeter(),
     writeAccess: undefined,
   };
   const destinations: Destinations = new Destinations(parts, (name) =>

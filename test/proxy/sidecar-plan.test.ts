@@ -75,6 +75,20 @@ test("the port for peers leads to the app, with what the definition says of both
   t.same(warnings, []);
 });
 
+test("a subset of the file holds for the upstream of the same name", async (t) => {
+  const { names } = planOf({
+    upstreams: [upstream("orders", 9191), upstream("stock", 9192)],
+    yaml: "upstreams: { orders: { subset: { tags: [v2] } } }",
+  });
+  t.same(
+    names.map(({ name, subset }) => [name, subset]),
+    [
+      ["orders", { tags: ["v2"], meta: {} }],
+      ["stock", undefined],
+    ],
+  );
+});
+
 test("an app has the usual time, none, or no limit", async (t) => {
   const timeouts = (config?: object) => {
     const { app } = planOf({ config });

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { test } from "tap";
 import { below, type Random } from "../../core/index.ts";
@@ -25,6 +26,23 @@ const sample = (key: string, requests: number, failures: number, medianMs = 10):
 
 const found = (samples: readonly Sample[], options: Partial<OutlierOptions> = {}) =>
   findOutliers(samples, { ...DEFAULT_OUTLIERS, ...options }).map(({ key, rule }) => `${key} ${rule}`);
+
+const keys = (count: number) => Array.from({ length: count }, (_, i) => `e${i}`);
+
+/** The chances of 0, 1, 2, ... failures; of few enough requests that a double holds them. */
+function binomial(requests: number, share: number): number[] {
+  const chances = [(1 - share) ** requests];
+  for (let failures = 0; failures < requests; failures++)
+    chances.push((chances[failures]! * (requests - failures) * share) / ((failures + 1) * (1 - share)));
+  return chances;
+}
+
+/** How many of so many requests fail this time. */
+function failuresBy(random: Random, requests: number, share: number): number {
+  let failures = 0;
+  for (let i = 0; i < requests; i++) if (random.next() < share) failures++;
+  return failures;
+}
 
 /** So many endpoints of 100 requests each, with so many failures. */
 const failing = (...failures: number[]) => failures.map((count, i) => sample(`e${i}`, 100, count));
@@ -65,17 +83,73 @@ test("few requests say nothing, and what chance can do to them is no outlier", a
   t.same(found([...failing(1, 1, 1, 1), sample("many", 200, 40)]), ["many successRate"], "40 of 200 do not");
 });
 
+test("what two others usually fail is known less well than what nine do", async (t) => {
+  const beside = (others: number) =>
+    found([...keys(others).map((key) => sample(key, 50, 8)), sample("bad", 50, 24)]);
+  t.same(beside(2), []);
+  t.same(beside(9), ["bad successRate"]);
+});
+
+test("chance finds one of equals less often than once in 20,000 times, whatever they usually fail", async (t) => {
+  const anyMargin = { minimumRequests: 1, minimumEndpoints: 2, successRateMargin: 1e-9 };
+  const isFound = (...[one, others]: [Sample, Sample]) =>
+    found([one, others], anyMargin).includes("one successRate");
+  const sizes = [
+    [5, 11],
+    [20, 40],
+    [20, 180],
+    [50, 100],
+    [100, 40],
+  ] as const;
+  for (const [requests, othersRequests] of sizes) {
+    // So many failures it takes beside each number of failures of the others.
+    const least = Array.from({ length: othersRequests + 1 }, (_, othersFailures) => {
+      let failures = 0;
+      const others = sample("others", othersRequests, othersFailures);
+      while (failures <= requests && !isFound(sample("one", requests, failures), others)) failures++;
+      return failures;
+    });
+    let worst = 0;
+    for (let share = 0.01; share < 1; share += 0.01) {
+      const own = binomial(requests, share);
+      const chance = binomial(othersRequests, share).reduce(
+        (sum, likelihood, i) => sum + likelihood * own.slice(least[i]).reduce((all, one) => all + one, 0),
+        0,
+      );
+      worst = Math.max(worst, chance);
+    }
+    t.ok(worst < 1 / 20_000, `${requests} requests beside ${othersRequests}: ${worst * 20_000} of it`);
+    t.ok(worst > 0.1 / 20_000, "and no less than a tenth of that, or outliers would wait for nothing");
+  }
+});
+
+test("an endpoint that fails more is out after as many intervals as docs/outliers.md says", async (t) => {
+  const page = readFileSync(new URL("../../docs/outliers.md", import.meta.url), "utf8");
+  const rows = [...page.matchAll(/^\| (\d+) \| (\d+) % \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$/gm)];
+  t.equal(rows.length, 6);
+  const random = seededRandom(12);
+  for (const [, endpoints, usual, ...intervals] of rows)
+    for (const [i, more] of [20, 30, 50].entries()) {
+      const drawn = (key: string, share: number) => sample(key, 50, failuresBy(random, 50, share / 100));
+      const windows = 60_000 / Number(endpoints);
+      let times = 0;
+      for (let window = 0; window < windows; window++) {
+        const others = keys(Number(endpoints) - 1).map((key) => drawn(key, Number(usual)));
+        if (found([...others, drawn("bad", Number(usual) + more)]).includes("bad successRate")) times++;
+      }
+      t.equal((windows / times).toFixed(1), intervals[i], `${endpoints}, ${usual} %, ${more} points more`);
+    }
+});
+
 test("endpoints that fail alike are hardly ever wronged", async (t) => {
   const random = seededRandom(11);
   let wronged = 0;
   const comparisons = 3000;
   for (let run = 0; run < comparisons; run++) {
     const share = [0, 0.01, 0.05, 0.1, 0.3][run % 5]!;
-    const samples = Array.from({ length: 10 }, (_, i) => `e${i}`).map((key) => {
+    const samples = keys(10).map((key) => {
       const requests = 20 + below(random, 80);
-      let failures = 0;
-      for (let i = 0; i < requests; i++) if (random.next() < share) failures++;
-      return sample(key, requests, failures);
+      return sample(key, requests, failuresBy(random, requests, share));
     });
     wronged += found(samples).length;
   }

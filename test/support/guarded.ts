@@ -23,16 +23,19 @@ const HEALTH: Readonly<Record<string, RegistryHealth>> = {
   c: "critical",
   m: "maintenance",
   u: "unreachable",
+  o: "outside",
 };
 
-/** `1 2c 3m`: ports, and what the registry says of them if it is not that they pass. */
+/** `1 2c 3m@1`: ports, what the registry says of them if it is not that they pass, and priorities if they are not 0. */
 export function said(text: string): Instance[] {
   return text
     .split(" ")
     .filter((word) => word !== "")
     .map((word) => {
-      const [, port, letter] = /^(\d+)(\w?)$/.exec(word)!;
-      return { address: "10.0.0.1", port: Number(port), weight: 1, source: "test", health: HEALTH[letter!]! };
+      const [, port, letter, level] = /^(\d+)(\w?)(?:@(\d+))?$/.exec(word)!;
+      const at = { address: "10.0.0.1", port: Number(port), weight: 1, source: "test" };
+      const priority = level === undefined ? {} : { priority: Number(level) };
+      return { ...at, health: HEALTH[letter!]!, ...priority };
     });
 }
 
@@ -62,7 +65,14 @@ export function guarded({ kept, seed = 1, probe, ...given }: Given = {}) {
   const told: string[] = [];
   let endpoints: readonly Endpoint[] = [];
   let nothing = 0;
-  const guard = new Guard(
+  /** Those that were known and not well whenever only they had changed, as `3 4`. */
+  const unwell: string[] = [];
+  const unwellNow = () =>
+    guard.unwell
+      .map(({ port }) => port)
+      .sort((a, b) => a - b)
+      .join(" ");
+  const guard: Guard = new Guard(
     { ...OPTIONS, ...given },
     {
       name: "test",
@@ -80,6 +90,7 @@ export function guarded({ kept, seed = 1, probe, ...given }: Given = {}) {
             .join(" "),
         );
       },
+      onUnwell: () => unwell.push(unwellNow()),
       onNothing: () => nothing++,
     },
   );
@@ -103,6 +114,8 @@ export function guarded({ kept, seed = 1, probe, ...given }: Given = {}) {
     told,
     pass,
     used: () => told.at(-1),
+    unwell,
+    unwellNow,
     endpoints: () => endpoints,
     nothing: () => nothing,
     logged: (words: string) => records.filter(({ msg }) => msg.includes(words)).length,

@@ -1,4 +1,4 @@
-import { test } from "tap";
+import { type Test, test } from "tap";
 import { DEFAULT_PRIORITY, priorityShares } from "../../../balancing/index.ts";
 import { parseConfig } from "../../../config/index.ts";
 import { type Endpoint, type Exchange, type Log, ProxyError } from "../../../core/index.ts";
@@ -6,8 +6,6 @@ import { type Situation, Upstream, type UpstreamOptions } from "../../../proxy/u
 import { exchangeOf, responseOf } from "../../support/exchange.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
-
-type Test = Parameters<Parameters<typeof test>[1]>[0];
 
 /** The options that a file gives whose upstream has these settings. */
 function optionsOf(settings: string, outbound = "{}"): UpstreamOptions {
@@ -203,7 +201,8 @@ test("a further attempt goes to whom the request has not tried, also in another 
     return endpoint.endpoint.address;
   };
   t.equal(tried(), "a0");
-  t.equal(tried(), "a0", "the second level has no part in the traffic");
+  t.equal(tried(), "b0", "which had no part in the traffic");
+  t.equal(tried(), "a0", "there is nobody else");
   const two = choosing(t, [named("a0"), named("a1", { unwell: true }), named("b0", { priority: 1 })]);
   const other = exchangeOf();
   const seen = new Set<string>();
