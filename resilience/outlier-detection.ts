@@ -92,8 +92,16 @@ export class OutlierDetection implements Referee {
       if (endpoint !== undefined) this.#out.delete(endpoint);
       this.#endpoints.delete(key);
     }
+    const wereCompared = this.#isCompared;
     for (const key of came) this.#endpoints.set(key, new WatchedEndpoint(key, this, nowMs));
+    // What was counted while nobody looked is of any age.
+    if (!wereCompared && this.#isCompared) for (const endpoint of this.#endpoints.values()) endpoint.clear();
     this.#reinstateTooMany(nowMs);
+  }
+
+  /** There are enough of them; where there are not, no timer runs for it. */
+  get #isCompared(): boolean {
+    return this.#endpoints.size >= this.options.minimumEndpoints;
   }
 
   /** The one to tell of requests; undefined for an endpoint that is none of this upstream. */
@@ -120,7 +128,7 @@ export class OutlierDetection implements Referee {
   }
 
   onFirst(): void {
-    if (this.#sweepAtMs !== undefined) return;
+    if (this.#sweepAtMs !== undefined || !this.#isCompared) return;
     this.#sweepAtMs = this.#parts.clock.recentMs + this.options.intervalMs;
     this.#wakeAt(this.#sweepAtMs);
   }
