@@ -22,6 +22,38 @@ export function hashFaults(config: Config): Complaint[] {
   });
 }
 
+/** Browsers refuse them over plain HTTP. */
+const SECURE_NAME = /^__(?:secure|host)-/i;
+
+/** Cookies that contradict each other, or that no browser would keep. */
+export function sessionFaults(config: Config): Complaint[] {
+  return Object.entries(config.upstreams).flatMap(([name, { options }]) => {
+    const { hash, sticky } = options;
+    const path = ["upstreams", name, "balancing"];
+    const faults: Complaint[] = [];
+    for (const [i, key] of hash.entries()) {
+      if (key.of !== "cookie") continue;
+      const fault = (message: string) => faults.push({ path: [...path, "hash", i], message });
+      const isSet = key.sets !== undefined;
+      if (isSet && i < hash.length - 1)
+        fault("expected nothing after a cookie with a ttl, which is in every request, got more");
+      if (sticky !== undefined && isSet)
+        fault("expected no ttl with sticky, which sets a cookie of its own, got both");
+      else if (key.name === sticky?.name)
+        fault(`expected another cookie than that of sticky, got ${key.name}, which no hash is needed for`);
+    }
+    if (sticky !== undefined && sticky.secure !== true) {
+      const { name: cookie, sameSite, secure } = sticky;
+      const what = sameSite === "none" ? "sameSite none" : SECURE_NAME.exec(cookie)?.[0];
+      if (what !== undefined) {
+        const message = `expected secure: true with ${what}, which browsers refuse otherwise, got ${secure ?? "none"}`;
+        faults.push({ path: [...path, "sticky"], message });
+      }
+    }
+    return faults;
+  });
+}
+
 /** For which algorithms a setting is; on any other it would say nothing. */
 const SETTINGS_OF: Readonly<Record<string, readonly string[]>> = {
   choices: ["leastRequest", "peakEwma"],

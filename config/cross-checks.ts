@@ -5,7 +5,7 @@
  * Only what the file says can be at fault: where a default disagrees with a setting, the setting is meant.
  */
 import { inSubset, subsetText } from "../discovery/index.ts";
-import { candidateFaults, hashFaults } from "./cross-checks-balancing.ts";
+import { candidateFaults, hashFaults, sessionFaults } from "./cross-checks-balancing.ts";
 import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
@@ -20,6 +20,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...sidecarFaults(config),
     ...healthCheckFaults(config),
     ...hashFaults(config),
+    ...sessionFaults(config),
     ...candidateFaults(config, isSet),
     ...loopFaults(config),
     ...routeFaults(config),

@@ -17,7 +17,7 @@ export interface Complaint {
 type Issue = v.BaseIssue<unknown>;
 
 /** What a secret is must not end up in a log. */
-const SECRETS: ReadonlySet<unknown> = new Set(["token", "basicAuth"]);
+const SECRETS: ReadonlySet<unknown> = new Set(["token", "basicAuth", "sharedSecret"]);
 
 /** @param base where the value that the issue is about begins */
 export function complaints(issue: Issue, base: Path = []): Complaint[] {

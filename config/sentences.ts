@@ -138,8 +138,11 @@ export const SENTENCES: Sentences = {
       "What a request is known by, for `ringHash` and `maglev`: the first of these that it has. One that has none goes to any.",
     "balancing.hash[].header": "The value of this header field.",
     "balancing.hash[].cookie": "The value of this cookie.",
+    "balancing.hash[].ttl":
+      "Sets the cookie where a request has none, to a value that nobody can guess, and for how long the caller keeps it; 0s is for its session. Without it the cookie is only read.",
     "balancing.hash[].query": "The value of this parameter of the query.",
-    "balancing.hash[].path": "The path without the query.",
+    "balancing.hash[].path":
+      "The path without the query; or the path of the cookie that is set, `/` unless told otherwise.",
     "balancing.hash[].source": "The caller's address.",
     "balancing.minimumRingSize":
       "For `ringHash`: how many points of the ring an endpoint of weight 1 has at least; 1024 unless told otherwise.",
@@ -165,6 +168,16 @@ export const SENTENCES: Sentences = {
     "balancing.zones.minimumEndpoints": "With fewer endpoints, zones are not looked at.",
     "balancing.zones.tolerance":
       "How many times the mean load the endpoints of the own zone may get before requests leave it.",
+    "balancing.sticky":
+      "Keeps a caller with the endpoint that answered it, by a cookie and with any algorithm.",
+    "balancing.sticky.cookie": "The name of the cookie.",
+    "balancing.sticky.ttl": "For how long the caller keeps it from when it was set; 0s is for its session.",
+    "balancing.sticky.path": "For which paths the caller sends it.",
+    "balancing.sticky.sameSite":
+      "Whether a browser sends it with requests that another site caused; `none` needs `secure: true`.",
+    "balancing.sticky.secure": "Whether a browser sends it over TLS alone.",
+    "balancing.sticky.sharedSecret":
+      "With it, who tries all addresses does not find which one the cookie names; the same in all sidecars of a service.",
     outliers: "Endpoints that do worse than the others are left alone for a while; see docs/outliers.md.",
     ...under("outliers", OUTLIERS),
     slowStart: "How much of its weight a new endpoint gets; not for `ringHash` and `maglev`.",
@@ -233,6 +246,7 @@ export const OTHER_DEFAULTS: Sentences = {
   "upstreams.<name>.from[].kubernetes.server": "that of the cluster",
   "upstreams.<name>.from[].kubernetes.tokenFile": "that of the pod, for the server of the cluster",
   "upstreams.<name>.from[].kubernetes.caFile": "that of the pod, for the server of the cluster",
+  "upstreams.<name>.balancing.sticky.secure": "`true` for a request with `X-Forwarded-Proto: https`",
   "upstreams.<name>.service": "the upstream's name",
   "upstreams.<name>.timeouts.connect": "`1s`, at most `request`",
   "upstreams.<name>.timeouts.attempt": "`10s`, at most `request`",

@@ -5,29 +5,46 @@ import * as v from "valibot";
 import { BALANCING_ALGORITHMS } from "../balancing/index.ts";
 import { section } from "./mapping.ts";
 import { flag, withDefaults } from "./shape-discovery.ts";
+import { cookieName, cookiePath, cookieTtl, sticky } from "./shape-sessions.ts";
 import { duration, numberFrom, percent, text, wholeNumber } from "./units.ts";
 
 const ALGORITHM = `one of ${BALANCING_ALGORITHMS.join(", ")}`;
 /** What Envoy allows; more would be gigabytes. */
 const MOST_RING = 8_388_608;
 const HASH = "exactly one of header, cookie, query, path, source";
+/** `path` is a thing to go by, or where a cookie that is set is good for. */
 const hashKey = v.pipe(
   section({
     header: v.optional(text("the name of a header field")),
-    cookie: v.optional(text("the name of a cookie")),
+    cookie: v.optional(cookieName),
+    ttl: v.optional(cookieTtl),
     query: v.optional(text("the name of a parameter of the query")),
-    path: v.optional(flag),
+    path: v.optional(v.union([flag, cookiePath], "true or false, or the path of a cookie that has a ttl")),
     source: v.optional(flag),
   }),
   v.check(
-    (given) => Object.values(given).filter((value) => value !== undefined && value !== false).length === 1,
+    ({ header, cookie, query, path, source }) =>
+      [header, cookie, query, path === true || undefined, source || undefined].filter(
+        (value) => value !== undefined,
+      ).length === 1,
     HASH,
   ),
-  v.transform(({ header, cookie, query, path: byPath }) =>
+  v.check(({ cookie, ttl }) => ttl === undefined || cookie !== undefined, "a ttl only with a cookie"),
+  v.check(
+    ({ ttl, path }) => typeof path !== "string" || ttl !== undefined,
+    "a path in words only with a ttl",
+  ),
+  v.transform(({ header, cookie, ttl, query, path: byPath }) =>
     header !== undefined
       ? { of: "header" as const, name: header.toLowerCase() }
       : cookie !== undefined
-        ? { of: "cookie" as const, name: cookie }
+        ? {
+            of: "cookie" as const,
+            name: cookie,
+            ...(ttl === undefined
+              ? {}
+              : { sets: { ttlMs: ttl, path: typeof byPath === "string" ? byPath : "/" } }),
+          }
         : query !== undefined
           ? { of: "query" as const, name: query }
           : { of: byPath === true ? ("path" as const) : ("source" as const) },
@@ -56,6 +73,7 @@ export const balancing = withDefaults(
           ),
         ),
       ),
+      sticky,
       panicThreshold: v.optional(percent(0, 100), "50%"),
       overprovisioning: v.optional(numberFrom(1, 100, 1.4), 1.4),
       aperture: v.optional(wholeNumber(0, 10_000), 0),
@@ -67,10 +85,11 @@ export const balancing = withDefaults(
         }),
       ),
     }),
-    v.transform(({ hash, panicThreshold, overprovisioning, aperture, zones, ...options }) => {
+    v.transform(({ hash, sticky: kept, panicThreshold, overprovisioning, aperture, zones, ...options }) => {
       const { enabled, ...zoneOptions } = zones;
       return {
         hash,
+        sticky: kept,
         options: defined(options),
         candidates: {
           priority: { panicThreshold, overprovisioning },

@@ -166,6 +166,7 @@ export const upstream = v.pipe(
           ...options,
           balancing: how.options,
           hash: how.hash,
+          ...(how.sticky === undefined ? {} : { sticky: how.sticky }),
           candidates: { ...how.candidates, slowStart: ramp },
           keepAliveMs: keepAlive,
         },

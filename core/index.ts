@@ -1,5 +1,6 @@
 export { Body, type BodySink, type BodySource } from "./body.ts";
 export type { Clock, Timer } from "./clock.ts";
+export { COOKIE_NAME, COOKIE_PATH, findCookie } from "./cookie.ts";
 export { type Endpoint, endpointKey } from "./endpoint.ts";
 export {
   asProxyError,

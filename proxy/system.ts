@@ -18,6 +18,11 @@ export const newRequestId: () => string = requestIds(
   Uint8Array.from({ length: 16 }, () => Math.floor(systemRandom.next() * 256)),
 );
 
+/** 128 bits in hexadecimal that nobody can guess. Only those who need it load what makes it. */
+export function newSecret(): string {
+  return process.getBuiltinModule("node:crypto").randomBytes(16).toString("hex");
+}
+
 const machineTicks: TickSource = {
   now: () => performance.now(),
   wakeIn: (() => {

@@ -159,7 +159,7 @@ function optionsFor(
 
 /** How an endpoint is chosen, as the resolver wants it as far as it can be done. */
 function balancedAs(
-  { policy, choices, minimumRingSize, maximumRingSize, hash, setsCookies }: ChainBalancing,
+  { policy, choices, minimumRingSize, maximumRingSize, hash, notSet }: ChainBalancing,
   { balancing, hash: usualHash }: UpstreamOptions,
   warn: Warn,
 ): Pick<UpstreamOptions, "balancing" | "hash"> {
@@ -175,7 +175,8 @@ function balancedAs(
     warn(`the policy ${policy} names nothing to go by; ${balancing.algorithm} is used`);
     return usual;
   }
-  if (setsCookies) warn("cookies are gone by and not set: a session begins with one that is there");
+  for (const name of byHash ? notSet : [])
+    warn(`the cookie ${JSON.stringify(name)} is gone by and not set: its name or its path is none`);
   return {
     balancing: {
       ...balancing,

@@ -1,14 +1,18 @@
 /**
  * Where an attempt gets its endpoint. Innermost of the upstream's stack and inside the retries, so that every
- * attempt chooses anew over the endpoints as they are now.
+ * attempt chooses anew over the endpoints as they are now, and a cookie names the one whose answer the caller gets.
  */
 import type { Handler } from "../../core/index.ts";
 import type { Upstream } from "./upstream.ts";
 
 export function balance(upstream: Upstream): Handler {
-  return (exchange) => {
+  const attempt: Handler = (exchange) => {
     const chosen = upstream.choose(exchange);
     exchange.beginAttempt(chosen.key);
     return chosen.handle(exchange);
   };
+  const { remember } = upstream;
+  // Decided here and not per request: without cookies nothing stands between the endpoint's answer and the retries.
+  if (remember === undefined) return attempt;
+  return (exchange) => attempt(exchange).then((response) => remember(exchange, response));
 }

@@ -165,6 +165,11 @@ export class Candidates {
     return this.#all.filter(isWell);
   }
 
+  /** Whether a part of the traffic is its: well or not, as nobody's health may be believed. */
+  includes(endpoint: UpstreamEndpoint, nowMs: number): boolean {
+    return this.#divided(nowMs).parts.some(({ endpoints }) => endpoints.includes(endpoint));
+  }
+
   /** Whether somebody could be on trial: asked at each request, and nearly always no. */
   hasTrials(nowMs: number): boolean {
     return this.#divided(nowMs).onTrial.length > 0;

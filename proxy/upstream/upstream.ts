@@ -19,6 +19,7 @@ import {
   type Handler,
   type Log,
   ProxyError,
+  type ProxyResponse,
   type Random,
 } from "../../core/index.ts";
 import {
@@ -41,13 +42,16 @@ import { type CandidateOptions, Candidates, type Situation } from "./candidates.
 import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
 import { LoadProbes } from "./load-probes.ts";
 import { ConnectionPool } from "./pool.ts";
-import { type HashKey, requestHash } from "./request-hash.ts";
+import { type HashKey, RequestHashes } from "./request-hash.ts";
+import { type StickyOptions, StickySessions } from "./sticky.ts";
 
 /** Everything that the configuration says about an upstream, defaults filled in. */
 export interface UpstreamOptions {
   readonly balancing: BalancingOptions;
   /** What a request is known by, for algorithms that choose by it; the first that it has. */
   readonly hash: readonly HashKey[];
+  /** Undefined where callers are not kept with the endpoint that answered them. */
+  readonly sticky?: StickyOptions | undefined;
   /** Who is chosen from at all, and for which part of the requests. */
   readonly candidates: Omit<CandidateOptions, "patienceMs">;
   /** Undefined where outliers are not looked for. */
@@ -78,6 +82,8 @@ export class Upstream {
   readonly budget: RetryBudget;
   /** Where the algorithm goes by what endpoints say of their own load. */
   readonly loadProbes: LoadProbes | undefined;
+  /** Sets the cookies with which the caller of an answer comes back to its endpoint; undefined where there are none. */
+  readonly remember: ((exchange: Exchange, response: ProxyResponse) => ProxyResponse) | undefined;
   readonly #parts: UpstreamParts;
   readonly #balancer: Balancer;
   readonly #pool: ConnectionPool;
@@ -91,6 +97,8 @@ export class Upstream {
   readonly #endpoints = new Map<string, UpstreamEndpoint>();
   #list: readonly UpstreamEndpoint[] = [];
   #generation = 0;
+  readonly #hashes: RequestHashes | undefined;
+  readonly #sticky: StickySessions | undefined;
   #breakerOpened = 0;
   /** Counted apart from the map: a hash for every request is more than the count is worth. */
   #succeeded = 0;
@@ -113,6 +121,9 @@ export class Upstream {
       : undefined;
     this.#candidates = new Candidates(candidateOptions(options), parts.random, parts.situation);
     this.#detection = this.#createDetection();
+    this.#hashes = options.hash.length === 0 ? undefined : new RequestHashes(options.hash);
+    this.#sticky = options.sticky === undefined ? undefined : this.#createSticky(options.sticky);
+    this.remember = rememberBy(this.#hashes, this.#sticky);
     this.#rotation = new BreakerRotation(parts.clock, options.breaker.windowMs);
     this.#reach = {
       createBreaker: ({ key }) => this.#createBreaker(key),
@@ -151,6 +162,7 @@ export class Upstream {
       for (const endpoint of came) endpoint.watched = this.#detection.of(endpoint.key);
     }
     this.#candidates.replace(list, cameKeys, leftKeys, this.#parts.clock.now());
+    this.#sticky?.replace(list);
   }
 
   /**
@@ -193,16 +205,19 @@ export class Upstream {
   }
 
   /**
-   * The endpoint for the next attempt: not one that its breaker refuses, and not one that was tried already
-   * while another is left.
+   * The endpoint for the next attempt: for the first, the one that a cookie of the request names; else not one that its
+   * breaker refuses, and not one that was tried already while another is left.
    * @throws ProxyError no_endpoint or breaker_open
    */
   choose(exchange: Exchange): UpstreamEndpoint {
     if (this.#endpoints.size === 0)
       throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.name}`);
+    if (this.#sticky !== undefined && exchange.attempts === 0) {
+      const kept = this.#sticky.endpointFor(exchange);
+      if (kept !== undefined) return kept;
+    }
     const nowMs = this.#parts.clock.now();
-    const { hash: keys } = this.options;
-    const hash = keys.length === 0 ? undefined : requestHash(keys, exchange);
+    const hash = this.#hashes?.of(exchange);
     const part = this.#candidates.draw(nowMs, hash);
     this.loadProbes?.ask(this.#candidates.everybody(nowMs));
     const isFirst = exchange.attempts === 0;
@@ -299,6 +314,15 @@ export class Upstream {
     });
   }
 
+  /** Where nobody's health is believed, one of those that are used keeps its callers although something is said of it. */
+  #createSticky(options: StickyOptions): StickySessions {
+    const { clock } = this.#parts;
+    return new StickySessions(
+      options,
+      (endpoint) => endpoint.isWell || this.#candidates.includes(endpoint, clock.now()),
+    );
+  }
+
   #createDetection(): OutlierDetection | undefined {
     const { outliers } = this.options;
     if (outliers === undefined) return undefined;
@@ -318,6 +342,18 @@ export class Upstream {
 }
 
 const NONE: ReadonlyMap<string, number> = new Map();
+
+/** The name of the endpoint is set last: of two cookies of one name, the caller keeps the second. */
+function rememberBy(
+  hashes: RequestHashes | undefined,
+  sticky: StickySessions | undefined,
+): Upstream["remember"] {
+  if (sticky === undefined)
+    return hashes?.setsCookies === true
+      ? (exchange, response) => hashes.remember(exchange, response)
+      : undefined;
+  return (exchange, response) => sticky.remember(exchange, hashes?.remember(exchange, response) ?? response);
+}
 
 /** A hash keeps its endpoint: it does not follow weights that move for half a minute, so nobody warms up. */
 function candidateOptions({ candidates, balancing, breaker }: UpstreamOptions): CandidateOptions {

@@ -28,7 +28,10 @@ const FROM = [
   { dns: { name: "orders.internal", port: 80 } },
   { kubernetes: { service: "orders" } },
   { endpoints: [{ address: "127.0.0.1:9001" }] },
-].map((source) => ({ ...BASE, upstreams: { orders: { from: [source], healthCheck: {} } } }));
+].map((source) => ({
+  ...BASE,
+  upstreams: { orders: { from: [source], healthCheck: {}, balancing: { sticky: { cookie: "replica" } } } },
+}));
 
 function config(value: unknown): Config {
   return parseConfig(JSON.stringify(value), "heddle.json", {});

@@ -544,11 +544,35 @@ test("what a request is known by is taken over in its order, with the sizes that
   t.equal(balancing.choices, options.balancing.choices, "one choice is none");
   t.same(hash, [
     { of: "header", name: "x-user" },
-    { of: "cookie", name: "Session" },
+    { of: "cookie", name: "Session", sets: { ttlMs: 0, path: "/" } },
     { of: "query", name: "user" },
     { of: "source" },
   ]);
-  t.match(warnings, [/cookies are gone by and not set/]);
+  t.same(warnings, []);
+});
+
+test("a cookie is set as a resolver says, if it can be written; a session without an end goes before a life", async (t) => {
+  for (const [FieldValue, CookieConfig, sets] of [
+    ["s", undefined, undefined],
+    ["s", {}, undefined],
+    ["s", { TTL: "0s", Path: "/shop" }, undefined],
+    ["s", { TTL: "-1s" }, undefined],
+    ["s", { TTL: "soon" }, undefined],
+    ["s", { TTL: "1h30m", Path: "/shop" }, { ttlMs: 5_400_000, path: "/shop" }],
+    ["s", { TTL: 2_000_000_000 }, { ttlMs: 2_000, path: "/" }],
+    ["s", { Session: true, TTL: "1h", Path: "" }, { ttlMs: 0, path: "/" }],
+    ["s", { Session: true, Path: "/; Domain=example.org" }, "not set"],
+    ["s\r\nX-Evil: 1", { Session: true }, "not set"],
+    ["s", { Session: true, Path: "/\n" }, "not set"],
+  ] as const) {
+    const HashPolicies = [{ Field: "cookie", FieldValue, ...(CookieConfig && { CookieConfig }) }];
+    const resolvers = { own: { LoadBalancer: { Policy: "maglev", HashPolicies } } };
+    const { destination, warnings } = planOf({ resolvers });
+    const expected = { of: "cookie", name: FieldValue, ...(typeof sets === "object" && { sets }) };
+    t.same(destination.upstreams["orders"]!.options.hash, [expected], JSON.stringify(CookieConfig));
+    const said = `target own: the cookie ${JSON.stringify(FieldValue)} is gone by and not set: its name or its path is none`;
+    t.same(warnings, sets === "not set" ? [said] : []);
+  }
 });
 
 test("what is not carried is said, once", async (t) => {
