@@ -33,3 +33,12 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   outliers,
   prequal: prequalExperiment,
 };
+
+/** The names of those that take seconds of CPU, in the order of how many. */
+export const LONGEST_FIRST: readonly string[] = [
+  "supermarket",
+  "prequal",
+  "own-view",
+  "slow-start",
+  "outliers",
+];

@@ -1,19 +1,33 @@
 /**
- * The table of docs/balancing.md: each result beside what is published.
+ * The tables of docs/balancing.md: each result beside what is published, and below what is published and not found here.
  *
  * No times and no date: the same seed writes the same page, so that a change in it is a change of the algorithms.
  */
-import type { Row } from "./rows.ts";
+import { replaceBetweenMarkers } from "../load/report.ts";
+import type { Departure, Findings, Row } from "./rows.ts";
 
 const HEAD = ["| result | published | here | tolerance | holds |", "|---|---|---|---|---|"];
+const DEPARTURES_HEAD = ["| result | published | here | likely cause |", "|---|---|---|---|"];
+/** Names of the markers of the page. */
+const ROWS = "simulate";
+const DEPARTURES = "departures";
 
-/** What the rows of an experiment begin with, so that they are found again in the page. */
-function rowsOf(name: string, rows: readonly Row[]): string[] {
-  return rows.map(({ result, published, here, tolerance, holds, why }) => {
-    const verdict = holds ? "yes" : `no: ${why ?? "not explained"}`;
-    const cells = [`${name}: ${result}`, published, here, tolerance, verdict];
-    return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  });
+/** What `npm run simulate` prints. */
+export function report(order: readonly string[], findings: ReadonlyMap<string, Findings>): string {
+  const rows = table(order, rowsOf(findings));
+  if ([...findings.values()].every(({ departures = [] }) => departures.length === 0)) return rows;
+  return `${rows}\n\nPublished, and not found here:\n\n${departureTable(order, departuresOf(findings))}`;
+}
+
+/** The page with the findings in it; what it says of experiments that were not run stays. */
+export function page(
+  before: string,
+  order: readonly string[],
+  findings: ReadonlyMap<string, Findings>,
+): string {
+  const rows = table(order, rowsOf(findings), linesBetween(before, ROWS));
+  const departures = departureTable(order, departuresOf(findings), linesBetween(before, DEPARTURES));
+  return replaceBetweenMarkers(replaceBetweenMarkers(before, rows, ROWS), departures, DEPARTURES);
 }
 
 /**
@@ -26,9 +40,53 @@ export function table(
   found: ReadonlyMap<string, readonly Row[]>,
   before: readonly string[] = [],
 ): string {
-  const lines = order.flatMap((name) => {
-    const rows = found.get(name);
-    return rows === undefined ? before.filter((line) => line.startsWith(`| ${name}: `)) : rowsOf(name, rows);
+  return [...HEAD, ...linesOf(order, found, before, rowCells)].join("\n");
+}
+
+/** The same of what does not come out. */
+export function departureTable(
+  order: readonly string[],
+  found: ReadonlyMap<string, readonly Departure[]>,
+  before: readonly string[] = [],
+): string {
+  return [...DEPARTURES_HEAD, ...linesOf(order, found, before, departureCells)].join("\n");
+}
+
+/** Lines begin with the name of the experiment, so that they are found again in the page. */
+function linesOf<Result>(
+  order: readonly string[],
+  found: ReadonlyMap<string, readonly Result[]>,
+  before: readonly string[],
+  cellsOf: (result: Result) => readonly string[],
+): string[] {
+  return order.flatMap((name) => {
+    const results = found.get(name);
+    if (results === undefined) return before.filter((line) => line.startsWith(`| ${name}: `));
+    return results.map((result) => {
+      const cells = cellsOf(result).map((cell) => cell.replaceAll("|", "\\|"));
+      return `| ${name}: ${cells.join(" | ")} |`;
+    });
   });
-  return [...HEAD, ...lines].join("\n");
+}
+
+function rowCells({ result, published, here, tolerance, holds, why }: Row): readonly string[] {
+  return [result, published, here, tolerance, holds ? "yes" : `no: ${why ?? "not explained"}`];
+}
+
+function departureCells({ result, published, here, why }: Departure): readonly string[] {
+  return [result, published, here, why];
+}
+
+function rowsOf(findings: ReadonlyMap<string, Findings>): Map<string, readonly Row[]> {
+  return new Map([...findings].map(([name, { rows }]) => [name, rows]));
+}
+
+function departuresOf(findings: ReadonlyMap<string, Findings>): Map<string, readonly Departure[]> {
+  return new Map([...findings].map(([name, { departures = [] }]) => [name, departures]));
+}
+
+/** Nothing where the page has no such markers: writing it will say so. */
+function linesBetween(text: string, name: string): string[] {
+  const from = text.indexOf(`<!-- ${name}:begin -->`);
+  return text.slice(from, text.indexOf(`<!-- ${name}:end -->`)).split("\n");
 }

@@ -18,9 +18,23 @@ export interface Row {
   readonly why?: string;
 }
 
+/**
+ * A published result that does not come out here, and that no row promises: it is told, and fails nothing. Not what a row
+ * says and misses; that row does not hold.
+ */
+export interface Departure {
+  readonly result: string;
+  readonly published: string;
+  /** Measured in the same run. */
+  readonly here: string;
+  /** The likely cause. */
+  readonly why: string;
+}
+
 export interface Findings {
   readonly rows: readonly Row[];
   readonly plots: readonly Plot[];
+  readonly departures?: readonly Departure[];
 }
 
 /** What `run.ts` calls; the same seed gives the same findings. */

@@ -6,11 +6,11 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { replaceBetweenMarkers } from "../load/report.ts";
 import { EXPERIMENTS } from "./experiments.ts";
-import { type Plot, svg } from "./plot.ts";
-import { table } from "./report.ts";
-import type { Row } from "./rows.ts";
+import { svg } from "./plot.ts";
+import { page, report } from "./report.ts";
+import type { Findings } from "./rows.ts";
+import { runInThreads } from "./threads.ts";
 
 const DOCS = join(import.meta.dirname, "../../docs");
 const PAGE = join(DOCS, "balancing.md");
@@ -30,38 +30,23 @@ try {
   const seed = Number(values.seed);
   if (!only.every((name) => NAMES.includes(name)) || !Number.isInteger(seed))
     throw new TypeError("no such experiment, or no such seed");
-  const { found, plots } = simulate(only, seed);
-  process.stdout.write(`${table(NAMES, found)}\n`);
+  const findings = await runInThreads(only, seed, {
+    onEnd: (name, cpuMs) => process.stderr.write(`${name}: ${(cpuMs / 1000).toFixed(1)} s of CPU\n`),
+  });
+  process.stdout.write(`${report(NAMES, findings)}\n`);
   // The page shows the seed that everybody gets; another one is for trying.
-  if (values["no-write"] !== true && seed === 1) write(found, plots);
-  if ([...found.values()].flat().some(({ holds }) => !holds)) process.exitCode = 1;
+  if (values["no-write"] !== true && seed === 1) write(findings);
+  if ([...findings.values()].flatMap(({ rows }) => rows).some(({ holds }) => !holds)) process.exitCode = 1;
 } catch (error) {
   process.stderr.write(`simulate: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = error instanceof TypeError ? 2 : 1;
   if (process.exitCode === 2) process.stderr.write(USAGE);
 }
 
-function simulate(
-  names: readonly string[],
-  seed: number,
-): { found: Map<string, readonly Row[]>; plots: Plot[] } {
-  const found = new Map<string, readonly Row[]>();
-  const plots: Plot[] = [];
-  for (const name of names) {
-    const began = process.cpuUsage();
-    const findings = EXPERIMENTS[name]!(seed);
-    found.set(name, findings.rows);
-    plots.push(...findings.plots);
-    const { user, system } = process.cpuUsage(began);
-    process.stderr.write(`${name}: ${((user + system) / 1e6).toFixed(1)} s of CPU\n`);
-  }
-  return { found, plots };
-}
-
-function write(found: ReadonlyMap<string, readonly Row[]>, plots: readonly Plot[]): void {
-  const page = readFileSync(PAGE, "utf8");
-  const earlier = page.slice(page.indexOf("<!-- simulate:begin -->"), page.indexOf("<!-- simulate:end -->"));
-  writeFileSync(PAGE, replaceBetweenMarkers(page, table(NAMES, found, earlier.split("\n")), "simulate"));
+function write(findings: ReadonlyMap<string, Findings>): void {
+  const before = readFileSync(PAGE, "utf8");
+  writeFileSync(PAGE, page(before, NAMES, findings));
   mkdirSync(PLOTS, { recursive: true });
-  for (const plot of plots) writeFileSync(join(PLOTS, `${plot.name}.svg`), svg(plot));
+  for (const { plots } of findings.values())
+    for (const plot of plots) writeFileSync(join(PLOTS, `${plot.name}.svg`), svg(plot));
 }

@@ -13,14 +13,15 @@ import {
 } from "../../bench/simulate/closed-forms.ts";
 import { constant, exponential, normal, twoMode } from "../../bench/simulate/distributions.ts";
 import { Engine, type Happening } from "../../bench/simulate/engine.ts";
-import { EXPERIMENTS } from "../../bench/simulate/experiments.ts";
+import { EXPERIMENTS, LONGEST_FIRST } from "../../bench/simulate/experiments.ts";
 import { Job, type Sender, Server } from "../../bench/simulate/farm.ts";
 import { BatchMeans, Levels, Samples } from "../../bench/simulate/measures.ts";
 import { type OpenFarm, runOpenFarm } from "../../bench/simulate/open-farm.ts";
 import { svg } from "../../bench/simulate/plot.ts";
 import { sfc32 } from "../../bench/simulate/random.ts";
-import { table } from "../../bench/simulate/report.ts";
-import { between, fixed, nearBy, nearByChance } from "../../bench/simulate/rows.ts";
+import { page, report, table } from "../../bench/simulate/report.ts";
+import { between, type Findings, fixed, nearBy, nearByChance } from "../../bench/simulate/rows.ts";
+import { runInThreads } from "../../bench/simulate/threads.ts";
 
 const DOCS = join(import.meta.dirname, "../../docs");
 
@@ -225,6 +226,34 @@ test("a server becomes slow or fails at its moment, and those before are not tou
   ]);
 });
 
+// --- threads
+
+test("threads find what one alone finds, in the order that was asked for, and say what each took", async (t) => {
+  const names = ["priorities", "fan-out", "zones"];
+  const took = new Map<string, number>();
+  const found = await runInThreads(names, 2, { threads: 2, onEnd: (name, cpuMs) => took.set(name, cpuMs) });
+  t.same([...found.keys()], names);
+  for (const name of names) t.same(found.get(name), EXPERIMENTS[name]!(2), name);
+  t.same([...took.keys()].sort(), names.toSorted());
+  for (const cpuMs of took.values()) t.ok(cpuMs > 0);
+});
+
+test("an experiment that fails fails the run by its name, and the others are given up", async (t) => {
+  const ended: string[] = [];
+  const onEnd = (name: string) => ended.push(name);
+  // There is none of that name, so its thread throws; the other one takes half a minute.
+  const running = runInThreads(["supermarket", "astrology"], 1, { threads: 2, onEnd });
+  await t.rejects(running, { message: "astrology: no such experiment" });
+  t.same(ended, []);
+});
+
+test("the longest experiments are known by their names", async (t) => {
+  t.same(
+    LONGEST_FIRST.filter((name) => EXPERIMENTS[name] === undefined),
+    [],
+  );
+});
+
 // --- the page
 
 test("a row holds within what was set, or within chance where that is more", async (t) => {
@@ -252,6 +281,29 @@ test("the table keeps the rows of experiments that were not run", async (t) => {
   );
 });
 
+test("what is published and not found is told below the rows, and fails none of them", async (t) => {
+  const departure = { result: "d", published: "1", here: "2", why: "who knows" };
+  const row = { result: "r", published: "1", here: "1", tolerance: "0", holds: true };
+  const findings: Findings = { rows: [row], plots: [], departures: [departure] };
+  const told = report(["a", "b"], new Map([["b", findings]]));
+  t.match(told, /\| b: r \| 1 \| 1 \| 0 \| yes \|\n\nPublished, and not found here:\n\n/);
+  t.match(told, /\n\| b: d \| 1 \| 2 \| who knows \|$/);
+  t.notMatch(report(["a", "b"], new Map([["b", { rows: [row], plots: [] }]])), "not found");
+
+  const empty = ["simulate", "departures"].map((name) => `<!-- ${name}:begin -->\n<!-- ${name}:end -->\n`);
+  const first = page(empty.join("prose\n"), ["a", "b"], new Map([["a", findings]]));
+  const second = page(first, ["a", "b"], new Map([["b", findings]]));
+  const lines = (text: string) => text.split("\n").filter((line) => /^\| [ab]: /.test(line));
+  t.same(lines(second), [
+    "| a: r | 1 | 1 | 0 | yes |",
+    "| b: r | 1 | 1 | 0 | yes |",
+    "| a: d | 1 | 2 | who knows |",
+    "| b: d | 1 | 2 | who knows |",
+  ]);
+  const gone = page(second, ["a", "b"], new Map([["a", { rows: [row], plots: [] }]]));
+  t.same(lines(gone).slice(2), ["| b: d | 1 | 2 | who knows |"]);
+});
+
 test("a plot stays in its frame and escapes its words", async (t) => {
   const text = svg({
     name: "x",
@@ -276,8 +328,9 @@ test("a plot stays in its frame and escapes its words", async (t) => {
 });
 
 test("docs/balancing.md has rows of every experiment, and every plot is shown", async (t) => {
-  const page = readFileSync(join(DOCS, "balancing.md"), "utf8");
-  for (const name of Object.keys(EXPERIMENTS)) t.match(page, `\n| ${name}: `, name);
+  const shownPage = readFileSync(join(DOCS, "balancing.md"), "utf8");
+  for (const name of Object.keys(EXPERIMENTS)) t.match(shownPage, `\n| ${name}: `, name);
+  t.match(shownPage.slice(shownPage.indexOf("<!-- departures:begin -->")), "\n| prequal: ");
   const pages = readdirSync(DOCS).filter((name) => name.endsWith(".md"));
   const shown = pages.flatMap((name) =>
     [...readFileSync(join(DOCS, name), "utf8").matchAll(/\]\((plots\/[^)]+)\)/g)].map((match) => match[1]!),

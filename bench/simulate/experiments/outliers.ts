@@ -5,32 +5,17 @@
  * window with a binomial chance, in so many windows by the geometric distribution; equals are wronged at most as often as all
  * that chance can do to them sums up to, which is less than what the rule allows chance; an ejection lasts so many times
  * the first one. The others never fail, so that their failures do not blur the forms, but for the rows about equals.
- *
- * Beside it stands Envoy's rule (mean - 1.9 deviations of the success rates, at least 5 hosts; "Outlier detection" of its
- * documentation). It is a formula, too: it has the endpoint itself in mean and deviation, so one that differs from n - 1
- * equals is sqrt(n - 1) deviations away, by however little it differs.
+ * Envoy's rule stands beside it in envoys-rule.ts.
  */
 import { DEFAULT_OUTLIERS } from "../../../resilience/index.ts";
 import { normal } from "../distributions.ts";
 import type { Estimate } from "../measures.ts";
-import {
-  BY_CHANCE,
-  chanceToFind,
-  envoysDistance,
-  lasts,
-  mostByChance,
-  mostReached,
-  mostWronged,
-} from "../outlier-forms.ts";
+import { BY_CHANCE, chanceToFind, lasts, mostByChance, mostReached, mostWronged } from "../outlier-forms.ts";
 import { ROUND_MS, type RoundsResult, runRounds } from "../rounds.ts";
 import { atMostByChance, between, type Findings, fixed, nearByChance, percent, type Row } from "../rows.ts";
+import { envoys } from "./envoys-rule.ts";
 
-const {
-  intervalMs: INTERVAL_MS,
-  successRateMargin: MARGIN,
-  ejection: EJECTION,
-  probes: PROBES,
-} = DEFAULT_OUTLIERS;
+const { intervalMs: INTERVAL_MS, ejection: EJECTION, probes: PROBES } = DEFAULT_OUTLIERS;
 const HOUR_MS = 3_600_000;
 /** Requests to each endpoint that is in. */
 const WINDOW = INTERVAL_MS / ROUND_MS;
@@ -343,58 +328,6 @@ function growing(seed: number): Row[] {
       },
       fixed(3),
       "uniform",
-    ),
-  ];
-}
-
-// --- Envoy's rule
-
-const ENVOYS_FACTOR = 1.9;
-const ENVOYS_MINIMUM_HOSTS = 5;
-
-function envoys(seed: number): Row[] {
-  const sizes = [3, 4, 5, MANY];
-  const distances = (rate: number) => sizes.map((endpoints) => envoysDistance(endpoints, rate));
-  const off = Math.max(
-    ...[0, 0.5, 0.99].flatMap((rate) =>
-      distances(rate).map((distance, i) => Math.abs(distance - Math.sqrt(sizes[i]! - 1))),
-    ),
-  );
-  const list = (values: readonly number[]) => values.map(fixed(3)).join(", ");
-  let fewest = 2;
-  while (envoysDistance(fewest, 0) <= ENVOYS_FACTOR) fewest++;
-  const foundAmong = (endpoints: number, share: number, forMs: number) =>
-    runRounds({ endpoints, seed, forMs, failing: oneFails(endpoints, share) }).ejections.length;
-  return [
-    {
-      result: `Envoy's rule, one of ${sizes.join(", ")} differs, by any amount: deviations from the mean`,
-      published: `${list(sizes.map((endpoints) => Math.sqrt(endpoints - 1)))} (root of n - 1)`,
-      here: list(distances(0.99)),
-      tolerance: "none (exact), for success rates of 0, 50 and 99 % beside 100 %",
-      ...(off < 1e-9 ? { holds: true } : { holds: false, why: `off by ${off}` }),
-    },
-    between(
-      `Envoy's rule, ${ENVOYS_FACTOR} deviations: the fewest endpoints among which one that fails always is found`,
-      [ENVOYS_MINIMUM_HOSTS, ENVOYS_MINIMUM_HOSTS],
-      exact(fewest),
-      "its minimum of hosts, 5",
-      fixed(0),
-    ),
-    ...[3, 4].map((endpoints) =>
-      between(
-        `one of ${endpoints} fails always: ejections within an interval (Envoy's rule: none, ${fixed(2)(envoysDistance(endpoints, 0))} deviations)`,
-        [1, 1],
-        exact(foundAmong(endpoints, 1, INTERVAL_MS + ROUND_MS)),
-        "the one",
-        fixed(0),
-      ),
-    ),
-    between(
-      `one of 5 succeeds with 99 %, the others always: ejections in an hour (Envoy's rule: an outlier, ${fixed(2)(envoysDistance(5, 0.99))} deviations)`,
-      [0, 0],
-      exact(foundAmong(5, 0.01, HOUR_MS)),
-      `less than ${MARGIN * 100} points below the others`,
-      fixed(0),
     ),
   ];
 }

@@ -40,7 +40,7 @@ export function slowStart(seed: number): Findings {
       {
         name: "slow-start",
         title: "A tenth endpoint joins nine: its share while it is new",
-        x: { label: "s since it came", scale: "linear", from: 0, to: WINDOW_MS / 1000 },
+        x: { label: "seconds since it came", scale: "linear", from: 0, to: WINDOW_MS / 1000 },
         y: { label: "its share of requests", scale: "linear", from: 0, to: 0.12 },
         series: curves.flat(),
       },
@@ -156,14 +156,15 @@ const freshTargets = (count: number) => Array.from({ length: count }, (_, i) => 
 
 const SLICES = 30;
 
-/** The share in each second, of one run, beside the formula. */
+/** The share in each second, of all runs together, beside the formula. */
 function curve(aggression: number, seed: number) {
   const counts = Array.from({ length: SLICES }, () => ({ sent: 0, toNew: 0 }));
-  picks("random", { ...DEFAULT_SLOW_START, aggression }, true, seed, (isNew, ageMs) => {
-    const count = counts[Math.floor((SLICES * ageMs) / WINDOW_MS)]!;
-    count.sent++;
-    if (isNew) count.toNew++;
-  });
+  for (let run = 0; run < RUNS; run++)
+    picks("random", { ...DEFAULT_SLOW_START, aggression }, true, seed + 1000 * run, (isNew, ageMs) => {
+      const count = counts[Math.floor((SLICES * ageMs) / WINDOW_MS)]!;
+      count.sent++;
+      if (isNew) count.toNew++;
+    });
   const seconds = WINDOW_MS / 1000 / SLICES;
   const colour = aggression === 1 ? 0 : 1;
   return [

@@ -91,7 +91,7 @@ function tailPlot(series: readonly Series[]): Plot {
     name: "supermarket",
     title: "How long queues get at 90 % load",
     x: {
-      label: "i",
+      label: "i, jobs that wait or are served",
       scale: "linear",
       from: 1,
       to: 12,
