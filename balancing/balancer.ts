@@ -44,6 +44,8 @@ export interface AskingBalancer extends Balancer {
   toProbe<C extends Candidate>(candidates: readonly C[]): readonly C[];
   /** A candidate has said how loaded it is. */
   onProbe(key: string, load: ReplicaLoad, nowMs: number): void;
+  /** A candidate has answered and said nothing of its load: it is no sidecar, or is about to leave. */
+  onSilence(key: string): void;
 }
 
 export function isAsking(balancer: Balancer): balancer is AskingBalancer {

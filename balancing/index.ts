@@ -16,6 +16,7 @@ export { OwnLoad, type ReplicaLoad } from "./own-load.ts";
 
 export {
   DEFAULT_PRIORITY,
+  levelsNeeded,
   type PriorityLevel,
   type PriorityOptions,
   priorityShares,

@@ -40,6 +40,8 @@ export class Prequal implements AskingBalancer {
   /** The whole list, and where in it each key is. */
   #list: readonly Candidate[] = [];
   #places: ReadonlyMap<string, number> = new Map();
+  /** Keys of those that say nothing of their load. */
+  readonly #silent = new Set<string>();
   #uses = 1;
   #oldestIsNext = true;
 
@@ -66,6 +68,11 @@ export class Prequal implements AskingBalancer {
     const pool = this.#pool;
     if (pool.locate(candidates, nowMs) < FEWEST)
       return this.#fallback.pick(candidates, nowMs, hash, inFlight);
+    if (this.#silent.size > 0) {
+      // They get what they would get of the fallback: not to be able to speak is no reason to get nothing.
+      const seen = this.#fallback.pick(candidates, nowMs, hash, inFlight);
+      if (seen !== undefined && this.#silent.has(seen.key)) return seen;
+    }
     const hotAbove = this.#fits ? pool.loadAt(this.#options.quantile) : this.#loads.value;
     let best = pool.best(hotAbove)!;
     const { latency } = candidates[best.foundAt]!;
@@ -95,8 +102,13 @@ export class Prequal implements AskingBalancer {
   onProbe(key: string, load: ReplicaLoad, nowMs: number): void {
     const place = this.#places.get(key);
     if (place === undefined) return;
+    this.#silent.delete(key);
     this.#loads.add(load.inFlight / this.#list[place]!.weight);
     this.#pool.put(this.#list, place, load, this.#rounded(this.#uses), nowMs);
+  }
+
+  onSilence(key: string): void {
+    if (this.#places.has(key)) this.#silent.add(key);
   }
 
   /** The pool has room for everybody. */
@@ -109,6 +121,7 @@ export class Prequal implements AskingBalancer {
     for (let i = 0; i < list.length; i++) places.set(list[i]!.key, i);
     this.#list = list;
     this.#places = places;
+    for (const key of this.#silent) if (!places.has(key)) this.#silent.delete(key);
     this.#uses = reuseBudget(this.#options, list.length);
     this.#pool.follow(list, places);
   }

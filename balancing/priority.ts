@@ -55,9 +55,7 @@ export function priorityShares(
   levels: readonly PriorityLevel[],
   { overprovisioning, panicThreshold }: PriorityOptions = DEFAULT_PRIORITY,
 ): LevelShare[] {
-  const healths = levels.map(({ healthyWeight, totalWeight }) =>
-    totalWeight > 0 ? Math.min(1, (overprovisioning * healthyWeight) / totalWeight) : 0,
-  );
+  const healths = levels.map((level) => healthOf(level, overprovisioning));
   const available = healths.reduce((sum, health) => sum + health, 0);
   const enough = available >= 1 - ROUNDING;
   let left = 1;
@@ -71,6 +69,23 @@ export function priorityShares(
     share,
     panic: !enough && isBelow(levels[place]!, panicThreshold),
   }));
+}
+
+/** How many levels it takes, from the first on, until they could carry everything; all of them if they cannot. */
+export function levelsNeeded(
+  levels: readonly PriorityLevel[],
+  { overprovisioning }: PriorityOptions = DEFAULT_PRIORITY,
+): number {
+  let health = 0;
+  for (const [place, level] of levels.entries()) {
+    health += healthOf(level, overprovisioning);
+    if (health >= 1 - ROUNDING) return place + 1;
+  }
+  return levels.length;
+}
+
+function healthOf({ healthyWeight, totalWeight }: PriorityLevel, overprovisioning: number): number {
+  return totalWeight > 0 ? Math.min(1, (overprovisioning * healthyWeight) / totalWeight) : 0;
 }
 
 function firstUsed(levels: readonly PriorityLevel[]): number {

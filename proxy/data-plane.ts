@@ -173,6 +173,7 @@ export class DataPlane implements Plane {
   }
 
   drain(graceMs: number, deregistered: Promise<void>): Promise<void> {
+    this.stackParts.loadMeter.isLeaving = true;
     const those = (direction: string) =>
       this.listeners.filter((listener) => listener.direction === direction);
     return drain({

@@ -70,7 +70,8 @@ export function within(
 
 /** The way to one upstream; built when its configuration changes, or a route that leads there. */
 export function upstream(parts: StackParts, to: Upstream, lane: Lane = {}): Handler {
-  const way = stack(upstreamLayers(parts, to, lane), balance(to));
+  const { attempts } = lane.retries ?? to.options.retries;
+  const way = stack(upstreamLayers(parts, to, lane), balance(to, attempts > 0));
   return (exchange) => {
     exchange.upstream = to.name;
     return way(exchange);

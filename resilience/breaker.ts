@@ -83,6 +83,9 @@ interface Judge {
   readonly onRotate: () => void;
 }
 
+/** So many probes whose callers give up follow each other; the next one waits as long as a breaker is open. */
+const MOST_IGNORED = 3;
+
 export class EndpointBreaker {
   readonly #options: BreakerOptions;
   readonly #clock: Clock;
@@ -97,6 +100,8 @@ export class EndpointBreaker {
   #bucket = 0;
   #successesBefore: number[] = NONE_BEFORE;
   #probeTakenAtMs = Number.NEGATIVE_INFINITY;
+  /** Probes that were given up by their callers. */
+  #probesIgnored = 0;
   #openUntilMs = 0;
 
   /** @param onChange told of every change of state */
@@ -155,8 +160,8 @@ export class EndpointBreaker {
       judge.breaker.emit("failure", undefined, 0);
       if (halfOpen || this.#mustTrip(judge)) judge.breaker.open();
     } else if (halfOpen) {
-      // The probe said nothing: its turn goes to the next request.
-      this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
+      // The probe said nothing: its turn goes to the next request. Again and again, it says that callers do not wait for it.
+      if (++this.#probesIgnored % MOST_IGNORED !== 0) this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
     }
   }
 

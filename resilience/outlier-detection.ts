@@ -17,6 +17,7 @@ import {
   ejectionMs,
   type Finding,
   findOutliers,
+  latencyLimitMs,
   type OutlierRule,
   type Sample,
 } from "./outlier-rules.ts";
@@ -41,6 +42,14 @@ export interface OutlierParts {
   readonly onChange: (key: string, standing: Standing) => void;
   /** Whether other judges (its breaker) let requests through to it. Those that get none count as out. */
   readonly isAvailable?: (key: string) => boolean;
+  /** Endpoints that make up for each other are of one group: so many of it may be out. All are of one unless told otherwise. */
+  readonly groupOf?: (key: string) => number;
+}
+
+/** How many a group has, and how many of them get nothing. */
+interface Room {
+  endpoints: number;
+  out: number;
 }
 
 /** For metrics and the admin port. */
@@ -63,6 +72,8 @@ export class OutlierDetection implements Referee {
   readonly #out = new Set<WatchedEndpoint>();
   readonly #ejections = new Map<OutlierRule, number>();
   #spared = 0;
+  /** What was too slow at the last comparison; it is not what it was when an endpoint was ejected. */
+  #latencyLimitMs: number | undefined;
   /** When the window is looked at; undefined while no request has ended in it. */
   #sweepAtMs: number | undefined;
   #intervals = 0;
@@ -169,21 +180,28 @@ export class OutlierDetection implements Referee {
       this.#sweepAtMs = nowMs + this.options.intervalMs;
       return;
     }
+    this.#latencyLimitMs = latencyLimitMs(samples, this.options) ?? this.#latencyLimitMs;
+    const rooms = this.#rooms();
     for (const finding of findOutliers(samples, this.options)) {
       const endpoint = this.#endpoints.get(finding.key);
-      if (endpoint !== undefined) this.#ejectIfThereIsRoom(endpoint, finding, nowMs);
+      if (endpoint !== undefined) this.#ejectIfThereIsRoom(endpoint, finding, nowMs, rooms);
     }
     for (const endpoint of this.#endpoints.values()) endpoint.clear();
     this.#intervals = 0;
     this.#sweepAtMs = undefined;
   }
 
-  #ejectIfThereIsRoom(endpoint: WatchedEndpoint, finding: Finding, nowMs: number): void {
+  #ejectIfThereIsRoom(
+    endpoint: WatchedEndpoint,
+    finding: Finding,
+    nowMs: number,
+    rooms = this.#rooms(),
+  ): void {
     const { standing } = endpoint;
     if (this.#stopped || standing.is !== "in") return;
     const { rule, value, limit } = finding;
     const facts = { rule, value, limit };
-    if (!this.#hasRoomFor(endpoint)) {
+    if (!this.#takeRoom(endpoint, rooms.get(this.#groupOf(endpoint)))) {
       this.#spared++;
       this.#say("info", endpoint, facts, "outlier is left in: as many endpoints are out as may be");
       return;
@@ -192,22 +210,46 @@ export class OutlierDetection implements Referee {
     this.#takeOut(endpoint, next, facts, "outlier is ejected");
   }
 
+  #groupOf({ key }: WatchedEndpoint): number {
+    return this.#parts.groupOf?.(key) ?? 0;
+  }
+
+  /** By group; counted once for many findings, as it walks all endpoints. */
+  #rooms(): ReadonlyMap<number, Room> {
+    const rooms = new Map<number, Room>();
+    for (const endpoint of this.#endpoints.values()) {
+      const group = this.#groupOf(endpoint);
+      const room = rooms.get(group) ?? { endpoints: 0, out: 0 };
+      rooms.set(group, room);
+      room.endpoints++;
+      if (this.#getsNothing(endpoint)) room.out++;
+    }
+    return rooms;
+  }
+
+  #getsNothing(endpoint: WatchedEndpoint): boolean {
+    return this.#out.has(endpoint) || this.#parts.isAvailable?.(endpoint.key) === false;
+  }
+
   /** One that gets nothing anyway, because of its breaker, takes no capacity away. */
-  #hasRoomFor(endpoint: WatchedEndpoint): boolean {
-    const { isAvailable } = this.#parts;
-    let out = 1;
-    for (const other of this.#endpoints.values())
-      if (other !== endpoint && (this.#out.has(other) || isAvailable?.(other.key) === false)) out++;
-    return out <= ejectionLimit(this.#endpoints.size, this.options.ejection);
+  #takeRoom(endpoint: WatchedEndpoint, room: Room = { endpoints: 0, out: 0 }): boolean {
+    const others = this.#getsNothing(endpoint) ? room.out - 1 : room.out;
+    if (others + 1 > ejectionLimit(room.endpoints, this.options.ejection)) return false;
+    room.out = others + 1;
+    return true;
   }
 
   /** A list that has become shorter: those whose time ends first come back, so that the limit holds and somebody is in. */
   #reinstateTooMany(nowMs: number): void {
-    const tooMany = this.#out.size - ejectionLimit(this.#endpoints.size, this.options.ejection);
-    if (tooMany <= 0) return;
-    const soonestFirst = [...this.#out].sort((one, other) => endOf(one.standing) - endOf(other.standing));
-    for (const endpoint of soonestFirst.slice(0, tooMany))
-      this.#reinstate(endpoint, nowMs, "outlier is back: too many would be out");
+    if (this.#out.size === 0) return;
+    const rooms = this.#rooms();
+    for (const [group, out] of Map.groupBy(this.#out, (endpoint) => this.#groupOf(endpoint))) {
+      const tooMany = out.length - ejectionLimit(rooms.get(group)?.endpoints ?? 0, this.options.ejection);
+      if (tooMany <= 0) continue;
+      const soonestFirst = out.sort((one, other) => endOf(one.standing) - endOf(other.standing));
+      for (const endpoint of soonestFirst.slice(0, tooMany))
+        this.#reinstate(endpoint, nowMs, "outlier is back: too many would be out");
+    }
   }
 
   #takeOut(endpoint: WatchedEndpoint, next: Ejected, facts: object, message: string): void {
@@ -250,7 +292,7 @@ export class OutlierDetection implements Referee {
     for (const endpoint of this.#out) {
       const { standing } = endpoint;
       if (standing.is !== "ejected" || standing.untilMs > nowMs) continue;
-      this.#change(endpoint, onTrial(standing, nowMs));
+      this.#change(endpoint, onTrial(standing, nowMs, this.#latencyLimitMs));
       this.#say("info", endpoint, {}, "outlier is probed");
     }
     if (this.#sweepAtMs !== undefined && this.#sweepAtMs <= nowMs) this.#sweep(nowMs);

@@ -145,6 +145,16 @@ function byFailureShare(samples: readonly Sample[], { failureShare }: Comparison
     .sort((one, other) => other.value - one.value);
 }
 
+/** The median latency from which on an endpoint beside these would be slow; undefined when too few of them have answered. */
+export function latencyLimitMs(samples: readonly Sample[], options: Comparison): number | undefined {
+  const { latencyFactor, latencyFloorMs, minimumRequests, minimumEndpoints } = options;
+  const medians = samples
+    .flatMap(({ answers, medianMs }) => (answers >= minimumRequests ? [medianMs] : []))
+    .sort((one, other) => one - other);
+  if (latencyFactor === 0 || medians.length < Math.max(1, minimumEndpoints - 1)) return undefined;
+  return Math.max(latencyFloorMs, latencyFactor * medians[medians.length >> 1]!);
+}
+
 function byLatency(samples: readonly Sample[], options: Comparison): Finding[] {
   const { latencyFactor, latencyFloorMs, minimumRequests, minimumEndpoints } = options;
   if (latencyFactor === 0) return [];

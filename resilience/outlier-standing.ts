@@ -62,8 +62,13 @@ export function ejectAgain(
   return { is: "ejected", sinceMs: nowMs, untilMs: nowMs + forMs(times + 1), times: times + 1, rule, slowMs };
 }
 
-/** Its time is over: it may show what it can do. */
-export function onTrial({ times, rule, slowMs }: Ejected, nowMs: number): Probing {
+/** Its time is over: it may show what it can do, by what is slow now. */
+export function onTrial(
+  { times, rule, slowMs: slowThenMs }: Ejected,
+  nowMs: number,
+  slowNowMs: number | undefined,
+): Probing {
+  const slowMs = rule === "latency" ? (slowNowMs ?? slowThenMs) : slowThenMs;
   return { is: "probing", sinceMs: nowMs, times, rule, slowMs, passed: 0, askedAtMs: undefined };
 }
 

@@ -42,7 +42,9 @@ export function readHealthEntries(body: unknown, options: ReadingOptions): Healt
       continue;
     }
     // Two registrations may name one address, as when an instance came back under another id: the better one counts.
-    const key = endpointKey(instance);
+    // Where labels are wanted, one may be in a subset in which the other is not.
+    const labels = instance.labels === undefined ? "" : ` ${JSON.stringify(instance.labels)}`;
+    const key = `${endpointKey(instance)}${labels}`;
     const other = instances.get(key);
     if (other === undefined || isBetter(instance, other)) instances.set(key, instance);
   }

@@ -65,6 +65,7 @@ export function situationAmong(
   if (self === undefined) return { zone, place: placeOfId(id) };
   const place: PeerPlace = placeAmong(endpointKey(self), peers.map(endpointKey));
   const callers: Record<string, number> = {};
-  for (const { zone: of = "" } of peers) callers[of] = (callers[of] ?? 0) + 1;
+  // In one order, whatever that of the list: what is the same must look the same.
+  for (const where of peers.map((peer) => peer.zone ?? "").sort()) callers[where] = (callers[where] ?? 0) + 1;
   return { zone, place, callers };
 }

@@ -17,17 +17,17 @@ export function answerLoad(meter: LoadMeter, clock: Clock): Layer {
     wrap(next: Handler): Handler {
       return (exchange) => {
         if (asksOnlyForLoad(exchange)) {
-          meter.isAsked = true;
+          meter.noteAsked();
           return Promise.resolve({
             status: 204,
             reason: "No Content",
-            headers: answer(clock.recentMs),
+            headers: meter.isLeaving ? [] : answer(clock.recentMs),
             body: Body.empty(),
           });
         }
         const isAsked = headerValue(exchange.headers, LOAD_HEADER) === ASK;
         if (isAsked) removeHeader(exchange.headers, LOAD_HEADER);
-        meter.isAsked ||= isAsked;
+        if (isAsked) meter.noteAsked();
         if (!meter.isAsked) return next(exchange);
         const startedAtMs = clock.recentMs;
         const before = meter.arrived();
@@ -36,8 +36,13 @@ export function answerLoad(meter: LoadMeter, clock: Clock): Layer {
             const nowMs = clock.recentMs;
             const latencyMs = nowMs - startedAtMs;
             const failed = isEndpointFailure(response.status);
-            if (isAsked) response.headers.push(...answer(nowMs));
-            if (response.status === 101) meter.abandoned();
+            // What the app says in that field is not what peers believe.
+            removeHeader(response.headers, LOAD_HEADER);
+            if (isAsked && !meter.isLeaving) response.headers.push(...answer(nowMs));
+            // The app has not been asked, or carries a tunnel from here on.
+            const saysNothing = exchange.attempts === 0 && response.status < 500;
+            if (response.status === 101 || saysNothing) meter.abandoned();
+            else if (exchange.aborted !== undefined) meter.givenUp(before, latencyMs, nowMs);
             else if (response.body.complete) meter.completed(before, latencyMs, failed, nowMs);
             else
               response.body.onClosed((outcome) => {

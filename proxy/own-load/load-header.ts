@@ -16,7 +16,8 @@ export const ASK = "ask";
 
 /** Whether a request asks for nothing but the load. */
 export function asksOnlyForLoad(exchange: Exchange): boolean {
-  return exchange.method === "OPTIONS" && exchange.target === "*" && asksForLoad(exchange);
+  const { method, target, fault } = exchange;
+  return method === "OPTIONS" && target === "*" && fault === undefined && asksForLoad(exchange);
 }
 
 export function asksForLoad({ headers }: Exchange): boolean {

@@ -5,9 +5,10 @@
 import type { Handler } from "../../core/index.ts";
 import type { Upstream } from "./upstream.ts";
 
-export function balance(upstream: Upstream): Handler {
+/** @param mayRetry whether a failed attempt may be followed by another */
+export function balance(upstream: Upstream, mayRetry: boolean): Handler {
   const attempt: Handler = (exchange) => {
-    const chosen = upstream.choose(exchange);
+    const chosen = upstream.choose(exchange, mayRetry);
     exchange.beginAttempt(chosen.key);
     return chosen.handle(exchange);
   };

@@ -1,52 +1,35 @@
 /**
- * Who may be chosen now, and which part of the traffic is theirs: the list, or the lists, that a balancer chooses from.
+ * Who may be chosen now: the parts of the traffic that division.ts makes, kept until something changes, and the weights
+ * with which they are chosen among, which grow while an endpoint is new.
  *
- * Balancers compare loads; what an endpoint may get at all is decided before them, here and in this order:
+ * A request costs one comparison and, where there is more than one part, one number by chance. Lists are new whenever
+ * anything in them is, and the same whenever nothing is: balancers keep what they make from one.
  *
- *     aperture    of very many endpoints, those that this sidecar talks to
- *     health      without those on trial, ejected, or with an open breaker
- *     priority    how much each level gets; in panic, a level's health is not believed
- *     zone        within a level, how much stays in the own zone
- *     slow start  how much of its weight a new endpoint gets
- *
- * Not one list with all of it folded into weights: a level that gets 10 % by weights would get another share from
- * leastRequest, which sends more to whoever is idle. A part of the traffic is drawn by chance first, then an endpoint of
- * it by the balancer.
- *
- * All of it is worked out when something has changed, and kept: a request costs one comparison and, where there is more than
- * one part, one number by chance. Lists are new whenever anything in them is, as balancers keep what they make from one.
+ * Whoever is on trial (its breaker half open, or ejected and back to be probed) is in no list, and gets single requests
+ * here: no more of them than would have gone there if nobody had anything against it, and at most a tenth of all. A breaker must
+ * never be worse than none.
  */
-import {
-  aperture,
-  mix32,
-  type PeerPlace,
-  type PriorityOptions,
-  priorityShares,
-  SlowStart,
-  type SlowStartOptions,
-  type ZoneOptions,
-  zoneShares,
-} from "../../balancing/index.ts";
+import { aperture, mix32, SlowStart, type SlowStartOptions } from "../../balancing/index.ts";
 import type { Random } from "../../core/index.ts";
+import {
+  type DivisionOptions,
+  divide,
+  isWell,
+  type Level,
+  levelsOf,
+  priorityOf,
+  type Share,
+  type Situation,
+  weightOf,
+} from "./division.ts";
 import type { InFlightSum, UpstreamEndpoint } from "./endpoint.ts";
 
-export interface CandidateOptions {
-  readonly priority: PriorityOptions;
-  /** Undefined where zones are not looked at. */
-  readonly zones?: ZoneOptions | undefined;
+export interface CandidateOptions extends DivisionOptions {
   /** How many endpoints this sidecar talks to at least, where there are more; 0 is all of them. */
   readonly aperture: number;
   readonly slowStart: SlowStartOptions;
   /** How long the first requests of a trial are left to those that may be sent again, in milliseconds. */
   readonly patienceMs: number;
-}
-
-/** Where this sidecar stands among those that do the same. Plain values, as it is told to other threads. */
-export interface Situation {
-  readonly zone?: string | undefined;
-  /** How many of its peers are in each zone; undefined when that is not known. */
-  readonly callers?: Readonly<Record<string, number>> | undefined;
-  readonly place?: PeerPlace | undefined;
 }
 
 /** A list to choose from. */
@@ -56,10 +39,13 @@ export interface Part {
   readonly inFlight: number;
 }
 
-/** A part of the traffic; `until` is where it ends, in [0, 1], on the line that all parts lie on. */
-interface Share {
-  readonly until: number;
-  readonly endpoints: readonly UpstreamEndpoint[];
+/** What a request that may be a trial is like. */
+export interface Applicant {
+  /** It would be sent to another endpoint if this one failed it. Others are spared at first. */
+  readonly mayBeRepeated: boolean;
+  /** There is nobody else for it. */
+  readonly isLast: boolean;
+  readonly isWanted: (endpoint: UpstreamEndpoint) => boolean;
 }
 
 /** The sum is kept by the endpoints themselves, see endpoint.ts. */
@@ -79,11 +65,13 @@ class SharedPart implements Part {
   }
 }
 
-interface Division {
+interface Kept {
   readonly parts: readonly SharedPart[];
   /** Those of all parts. */
   readonly everybody: readonly UpstreamEndpoint[];
   readonly onTrial: readonly UpstreamEndpoint[];
+  /** Which part of the requests may be trials. */
+  readonly trialShare: number;
 }
 
 const NOBODY: readonly UpstreamEndpoint[] = [];
@@ -91,6 +79,12 @@ const NO_PART: Part = { endpoints: NOBODY, inFlight: 0 };
 
 /** Decides which part a hash belongs to; nothing that an endpoint of it is chosen by. */
 const PART_SEED = 0x70617274;
+
+/** The most of all requests that are trials: of two endpoints, one on trial would else get every other request. */
+const MOST_TRIALS = 0.1;
+
+/** A credit that was added up from tenths is short of 1 by a hair. */
+const WHOLE = 1 - 1e-9;
 
 export class Candidates {
   readonly #options: CandidateOptions;
@@ -100,9 +94,13 @@ export class Candidates {
   #all: readonly UpstreamEndpoint[] = NOBODY;
   /** How much of each of its endpoints is this sidecar's, by key; undefined when all of all are. */
   #aperture: ReadonlyMap<string, number> | undefined;
-  #division: Division | undefined;
+  #kept: Kept | undefined;
+  /** The lists of before. */
+  #lists: readonly (readonly UpstreamEndpoint[])[] = [];
   /** When weights move on, while somebody warms up. */
   #staleAtMs = Number.POSITIVE_INFINITY;
+  /** A trial costs 1, and each request while somebody is on trial brings the share that trials may have. */
+  #credit = 1;
 
   constructor(options: CandidateOptions, random: Random, situation: Situation = {}) {
     this.#options = options;
@@ -130,13 +128,13 @@ export class Candidates {
 
   /** How one of them stands has changed. */
   changed(): void {
-    this.#division = undefined;
+    this.#kept = undefined;
   }
 
   /** It has come back from where it got nothing: what it may get grows anew. */
   recovered(key: string, nowMs: number): void {
     this.#slowStart.restart(key, nowMs);
-    this.#division = undefined;
+    this.#kept = undefined;
   }
 
   /** How much of its weight an endpoint gets as it is new, in (0, 1]. */
@@ -144,12 +142,18 @@ export class Candidates {
     return this.#slowStart.factor(key, nowMs);
   }
 
+  /** Endpoints of the same number are to do the same work: they make up for each other. */
+  groupOf(endpoint: UpstreamEndpoint): number {
+    const isOurs = this.#aperture === undefined || this.#aperture.has(endpoint.key);
+    return isOurs ? priorityOf(endpoint) : -1 - priorityOf(endpoint);
+  }
+
   /**
    * Those of whom one is to be chosen; none when nobody may be.
    * @param hash of the request: equal ones belong to the same part, as they are to meet the same endpoint
    */
   draw(nowMs: number, hash: number | undefined): Part {
-    const { parts } = this.#divided(nowMs);
+    const { parts } = this.#current(nowMs);
     if (parts.length <= 1) return parts[0] ?? NO_PART;
     const at = hash === undefined ? this.#random.next() : mix32(PART_SEED, hash) / 2 ** 32;
     return parts.find(({ until }) => at < until) ?? parts[parts.length - 1]!;
@@ -157,7 +161,12 @@ export class Candidates {
 
   /** Those of every part: the same list, by identity, as long as nothing has changed. */
   everybody(nowMs: number): readonly UpstreamEndpoint[] {
-    return this.#divided(nowMs).everybody;
+    return this.#current(nowMs).everybody;
+  }
+
+  /** Whether it is in one of the parts, as far as it matters who is. */
+  includes(endpoint: UpstreamEndpoint, nowMs: number): boolean {
+    return this.#current(nowMs).everybody.includes(endpoint);
   }
 
   /** All that are well, those in reserve as well: for a request that its own part has failed. */
@@ -165,43 +174,43 @@ export class Candidates {
     return this.#all.filter(isWell);
   }
 
-  /** Whether a part of the traffic is its: well or not, as nobody's health may be believed. */
-  includes(endpoint: UpstreamEndpoint, nowMs: number): boolean {
-    return this.#divided(nowMs).parts.some(({ endpoints }) => endpoints.includes(endpoint));
-  }
-
   /** Whether somebody could be on trial: asked at each request, and nearly always no. */
   hasTrials(nowMs: number): boolean {
-    return this.#divided(nowMs).onTrial.length > 0;
+    return this.#current(nowMs).onTrial.length > 0;
   }
 
-  /**
-   * One on trial that takes a request now. The place is taken with it.
-   * @param mayBeRepeated the request would be sent to another endpoint if this one failed it. Others are spared at first: a
-   *   trial is the one request of which it is to be expected that it fails.
-   */
-  takeProbe(
-    nowMs: number,
-    mayBeRepeated: boolean,
-    isWanted: (endpoint: UpstreamEndpoint) => boolean,
-  ): UpstreamEndpoint | undefined {
+  /** How long the one that has waited longest has been on trial, in milliseconds. */
+  longestTrialMs(nowMs: number): number {
+    const [first] = this.#current(nowMs).onTrial;
+    return first === undefined ? 0 : nowMs - first.onTrialSinceMs;
+  }
+
+  /** One on trial that takes this request. The place is taken with it. */
+  takeProbe(nowMs: number, { mayBeRepeated, isLast, isWanted }: Applicant): UpstreamEndpoint | undefined {
+    const { onTrial, trialShare } = this.#current(nowMs);
+    if (!isLast) {
+      this.#credit = Math.min(1, this.#credit + trialShare);
+      if (this.#credit < WHOLE) return undefined;
+    }
     const { patienceMs } = this.#options;
-    return this.#divided(nowMs).onTrial.find(
+    const chosen = onTrial.find(
       (endpoint) =>
-        (mayBeRepeated || nowMs - endpoint.onTrialSinceMs >= patienceMs) &&
+        (isLast || mayBeRepeated || nowMs - endpoint.onTrialSinceMs >= patienceMs) &&
         isWanted(endpoint) &&
         endpoint.takeProbe(nowMs),
     );
+    if (chosen !== undefined && !isLast) this.#credit = 0;
+    return chosen;
   }
 
-  #divided(nowMs: number): Division {
-    if (nowMs >= this.#staleAtMs) this.#division = undefined;
-    this.#division ??= this.#divide(nowMs);
-    return this.#division;
+  #current(nowMs: number): Kept {
+    if (nowMs >= this.#staleAtMs) this.#kept = undefined;
+    this.#kept ??= this.#divide(nowMs);
+    return this.#kept;
   }
 
   #open(): void {
-    this.#division = undefined;
+    this.#kept = undefined;
     const { place } = this.#situation;
     const size = this.#options.aperture;
     this.#aperture = undefined;
@@ -214,138 +223,54 @@ export class Candidates {
     this.#aperture = shares;
   }
 
-  #divide(nowMs: number): Division {
-    this.#weigh(nowMs);
+  #divide(nowMs: number): Kept {
     const levels = levelsOf(this.#all).map((level) => this.#inAperture(level));
-    const measured = levels.map((level) => ({
-      healthyWeight: weightOf(level, isWell),
-      totalWeight: weightOf(level, isAnybody),
-    }));
-    const shares = priorityShares(measured, this.#options.priority);
-    const shared: Share[] = [];
-    let until = 0;
-    let lastUsed = 0;
-    for (const [place, level] of levels.entries()) {
-      const { share, panic } = shares[place]!;
-      if (share === 0) continue;
-      lastUsed = place;
-      for (const part of this.#byZone(panic ? level.filter(isReachable) : this.#wellOf(level))) {
-        until += share * part.until;
-        shared.push({ until, endpoints: part.endpoints });
-      }
-    }
-    if (shared.length === 0) return this.#lastResort();
-    // What a part without anybody would have got is the others'.
-    const parts = shared.map((part) => new SharedPart({ ...part, until: part.until / until }));
-    // A level after the last that is used needs no trial, as nothing would be sent there; one before it wants to come back.
-    const onTrial = levels.slice(0, lastUsed + 1).flatMap((level) => level.filter(isOnTrial));
-    const everybody = parts.length === 1 ? parts[0]!.endpoints : parts.flatMap(({ endpoints }) => endpoints);
-    return { parts, everybody, onTrial };
+    const areWeightsAsBefore = this.#weigh(levels, nowMs);
+    const { shares, onTrial } = divide(levels, this.#options, this.#situation);
+    const asBefore = (list: readonly UpstreamEndpoint[]) =>
+      (areWeightsAsBefore ? this.#lists.find((before) => isSame(before, list)) : undefined) ?? list;
+    const parts = shares.map(
+      ({ until, endpoints }) => new SharedPart({ until, endpoints: asBefore(endpoints) }),
+    );
+    const everybody =
+      parts.length === 1 ? parts[0]!.endpoints : asBefore(parts.flatMap(({ endpoints }) => endpoints));
+    this.#lists = [...parts.map(({ endpoints }) => endpoints), everybody];
+    const tried = weightOf(onTrial);
+    const trialShare = tried === 0 ? 0 : Math.min(MOST_TRIALS, tried / (tried + weightOf(everybody)));
+    return { parts, everybody, onTrial, trialShare };
   }
 
-  /** Who has a share of the traffic has nobody left: whoever is there is asked, whatever is said of him. */
-  #lastResort(): Division {
-    const endpoints = this.#all.filter((endpoint) => this.#isLastResort(endpoint));
-    return {
-      parts: endpoints.length === 0 ? [] : [new SharedPart({ until: 1, endpoints })],
-      everybody: endpoints,
-      onTrial: this.#all.filter(isOnTrial),
-    };
-  }
-
-  /** Sets what each gets of its weight; while somebody warms up, only for a while. */
-  #weigh(nowMs: number): void {
+  /**
+   * Sets what each gets of its weight; while somebody warms up, only for a while.
+   * @returns whether that is what it was
+   */
+  #weigh(levels: readonly Level[], nowMs: number): boolean {
     const warming = this.#slowStart.isWarming(nowMs);
     this.#staleAtMs = warming ? nowMs + this.#slowStart.stepMs : Number.POSITIVE_INFINITY;
-    for (const one of this.#all) {
-      const share = this.#aperture?.get(one.key) ?? 1;
-      one.weight = one.endpoint.weight * share * (warming ? this.#slowStart.factor(one.key, nowMs) : 1);
-    }
+    let isAsBefore = true;
+    for (const { endpoints, isWhole } of levels)
+      for (const one of endpoints) {
+        const share = isWhole ? 1 : (this.#aperture?.get(one.key) ?? 1);
+        const weight = one.endpoint.weight * share * (warming ? this.#slowStart.factor(one.key, nowMs) : 1);
+        if (weight === one.weight) continue;
+        one.weight = weight;
+        isAsBefore = false;
+      }
+    return isAsBefore;
   }
 
-  /** Those that are well; if that is nobody, ejections are ignored. */
-  #wellOf(level: readonly UpstreamEndpoint[]): readonly UpstreamEndpoint[] {
-    const well = level.filter(isWell);
-    return well.length > 0 ? well : level.filter((endpoint) => this.#isLastResort(endpoint));
-  }
-
-  /** Without panic, what discovery says is always believed. */
-  #isLastResort(endpoint: UpstreamEndpoint): boolean {
-    if (endpoint.endpoint.unwell === true && this.#options.priority.panicThreshold === 0) return false;
-    return isReachable(endpoint);
-  }
-
-  /** Where too little of the part of a level that is this sidecar's is well, the whole level is. */
-  #inAperture(level: readonly UpstreamEndpoint[]): readonly UpstreamEndpoint[] {
+  #inAperture(level: readonly UpstreamEndpoint[]): Level {
     const shares = this.#aperture;
-    if (shares === undefined) return level;
+    if (shares === undefined) return { endpoints: level, isWhole: true };
     const within = level.filter(({ key }) => shares.has(key));
     const { panicThreshold } = this.#options.priority;
-    const enough = weightOf(within, isWell) >= panicThreshold * weightOf(within, isAnybody);
-    return enough && within.some(isWell) ? within : level;
-  }
-
-  /** The parts of a level; `until` is how much of the level's share each gets. */
-  #byZone(level: readonly UpstreamEndpoint[]): readonly Share[] {
-    const { zones: options } = this.#options;
-    const { zone: own, callers } = this.#situation;
-    if (level.length === 0) return [];
-    if (options === undefined || own === undefined) return [{ until: 1, endpoints: level }];
-    const byZone = Map.groupBy(level, ({ endpoint }) => endpoint.zone ?? "");
-    const capacities = [...byZone].map(([zone, endpoints]) => ({
-      zone,
-      endpoints: endpoints.length,
-      weight: weightOf(endpoints, isAnybody),
-    }));
-    const known = callers === undefined ? undefined : new Map(Object.entries(callers));
-    const shares = zoneShares(capacities, own, options, known);
-    // Shares in proportion to weights need no zones: the balancer sees more when it sees them all.
-    if (isProportional(shares, capacities)) return [{ until: 1, endpoints: level }];
-    return [...byZone.values()].flatMap((endpoints, place) =>
-      shares[place] === 0 ? [] : [{ until: shares[place]!, endpoints }],
-    );
+    const enough = weightOf(within, isWell) >= panicThreshold * weightOf(within);
+    return enough && within.some(isWell)
+      ? { endpoints: within, isWhole: false }
+      : { endpoints: level, isWhole: true };
   }
 }
 
-/** By priority, the preferred first; as a rule there is one. */
-function levelsOf(endpoints: readonly UpstreamEndpoint[]): (readonly UpstreamEndpoint[])[] {
-  if (endpoints.every(({ endpoint }) => (endpoint.priority ?? 0) === (endpoints[0]!.endpoint.priority ?? 0)))
-    return [endpoints];
-  const byPriority = Map.groupBy(endpoints, ({ endpoint }) => endpoint.priority ?? 0);
-  return [...byPriority].sort(([one], [other]) => one - other).map(([, level]) => level);
-}
-
-function isWell({ isWell: well }: UpstreamEndpoint): boolean {
-  return well;
-}
-
-function isOnTrial({ isOnTrial: onTrial }: UpstreamEndpoint): boolean {
-  return onTrial;
-}
-
-/** Whatever is said of it, its breaker lets requests through. */
-function isReachable({ breakerState }: UpstreamEndpoint): boolean {
-  return breakerState === "closed";
-}
-
-function isAnybody(): boolean {
-  return true;
-}
-
-/** By what discovery says: that an endpoint is new or only partly this sidecar's is no lack of capacity. */
-function weightOf(
-  endpoints: readonly UpstreamEndpoint[],
-  of: (endpoint: UpstreamEndpoint) => boolean,
-): number {
-  let weight = 0;
-  for (const endpoint of endpoints) if (of(endpoint)) weight += endpoint.endpoint.weight;
-  return weight;
-}
-
-function isProportional(
-  shares: readonly number[],
-  capacities: readonly { readonly weight: number }[],
-): boolean {
-  const total = capacities.reduce((sum, { weight }) => sum + weight, 0);
-  return shares.every((share, place) => Math.abs(share - capacities[place]!.weight / total) < 1e-6);
+function isSame(one: readonly UpstreamEndpoint[], other: readonly UpstreamEndpoint[]): boolean {
+  return one.length === other.length && one.every((endpoint, place) => endpoint === other[place]);
 }

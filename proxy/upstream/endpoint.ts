@@ -122,7 +122,8 @@ export class UpstreamEndpoint implements Candidate {
   /** Takes the place that there is for one request of its trial, if it is free. */
   takeProbe(nowMs: number): boolean {
     if (!this.admits) return false;
-    return this.isIn || this.watched?.takeProbe(nowMs) === true;
+    // One that is ejected is only tried where nobody else is left: then its breaker's place is enough.
+    return this.watched?.standing.is !== "probing" || this.watched.takeProbe(nowMs);
   }
 
   /** Since when it is on trial. */

@@ -1,5 +1,5 @@
 export { balance } from "./balance.layer.ts";
-export type { Situation } from "./candidates.ts";
+export type { Situation } from "./division.ts";
 export type { UpstreamEndpoint } from "./endpoint.ts";
 export { forward } from "./forward.ts";
 export { heardLoad } from "./heard-load.layer.ts";

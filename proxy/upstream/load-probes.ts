@@ -3,7 +3,8 @@
  *
  * Not only by what answers to requests say: the endpoints that get none would stay as they were last seen. And not
  * without it: an answer that has just come need not be asked for. One question at a time to each endpoint, so that one that
- * hangs costs one connection, and a burst of requests is no burst of questions.
+ * hangs costs one connection, and a burst of requests is no burst of questions. Where there is no room beside the requests,
+ * nothing is asked.
  */
 import type { AskingBalancer, ReplicaLoad } from "../../balancing/index.ts";
 import { type Clock, Exchange, headerValue, ProxyError, type RequestHead } from "../../core/index.ts";
@@ -53,7 +54,8 @@ export class LoadProbes {
     const asked = this.#askedOf(endpoint);
     asked.notBeforeMs = nowMs + (load === undefined ? NO_PEER_MS : FRESH_MS);
     asked.load = load;
-    if (load !== undefined) this.#balancer.onProbe(endpoint.key, load, nowMs);
+    if (load === undefined) this.#balancer.onSilence(endpoint.key);
+    else this.#balancer.onProbe(endpoint.key, load, nowMs);
   }
 
   #ask(endpoint: UpstreamEndpoint): void {
@@ -69,6 +71,7 @@ export class LoadProbes {
       () => {
         asked.isUnderWay = false;
         asked.notBeforeMs = this.#clock.now() + NO_ANSWER_MS;
+        asked.load = undefined;
       },
     );
   }
@@ -86,8 +89,7 @@ export class LoadProbes {
     );
     exchange.state = "running";
     exchange.deadlineMs = nowMs + TIMEOUT_MS;
-    const connection = pool.takeIdle(exchange) ?? (await pool.connect(exchange));
-    const { headers, body } = await connection.send(exchange);
+    const { headers, body } = await pool.beside(exchange);
     // One that is no sidecar may have much to say.
     if (!body.complete) body.cancel(new ProxyError("client_closed", "only its head was wanted"));
     exchange.settle("success", this.#clock.now());

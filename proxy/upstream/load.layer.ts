@@ -46,7 +46,14 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
             const latencyMs = nowMs - startedAtMs;
             endpoint.latency.observe(latencyMs, isEndpointFailure(status), nowMs);
             if (status === 503 || status === 429) heedRetryAfter(endpoint, response, nowMs);
-            if (body.complete) ended(status, "success", latencyMs, startedAtMs);
+            if (status === 101) {
+              // A tunnel may last for days: the endpoint has done what was asked when it has switched.
+              endpoint.watched?.observe("success", latencyMs, startedAtMs, nowMs);
+              body.onClosed((outcome) => {
+                endpoint.end();
+                upstream.countAttempt(ENDINGS[outcome]);
+              });
+            } else if (body.complete) ended(status, "success", latencyMs, startedAtMs);
             else body.onClosed((outcome) => ended(status, outcome, latencyMs, startedAtMs));
           },
           (thrown) => {

@@ -37,6 +37,8 @@ export class ConnectionPool {
   readonly options: PoolOptions;
   readonly #endpoints = new Set<EndpointPool>();
   readonly #waiters = new Set<Waiter>();
+  /** On which an endpoint is asked something that no request waits for: they give way to any that needs a connection. */
+  readonly beside = new Map<Exchange, UpstreamConnection>();
   open = 0;
   openedTotal = 0;
   /** Requests that were sent again, as the endpoint had closed the connection under them. */
@@ -78,6 +80,10 @@ export class ConnectionPool {
     if (this.open < this.options.connections) return true;
     for (const pool of this.#endpoints) {
       if (pool.closeOldestIdle()) return true;
+    }
+    for (const asking of this.beside.values()) {
+      asking.destroy(new ProxyError("overflow", MAKING_ROOM));
+      return true;
     }
     return false;
   }
@@ -180,6 +186,32 @@ export class EndpointPool implements ConnectionOwner {
     });
   }
 
+  /**
+   * Sends what no request waits for, where there is room: it neither makes any nor queues.
+   * @throws ProxyError overflow when there is none, or as `connect` and a connection's `send` do
+   */
+  async beside(exchange: Exchange): Promise<ProxyResponse> {
+    const shared = this.#shared;
+    const unused = this.takeIdle(exchange);
+    if (unused === undefined && (shared.open >= shared.options.connections || shared.waiting > 0))
+      throw new ProxyError("overflow", "there is no room beside the requests");
+    const connection = unused ?? this.open();
+    shared.beside.set(exchange, connection);
+    try {
+      if (unused === undefined) await this.#connected(connection, exchange);
+      return await connection.send(exchange);
+    } finally {
+      shared.beside.delete(exchange);
+    }
+  }
+
+  #connected(connection: UpstreamConnection, exchange: Exchange): Promise<void> {
+    return waitFor<void>(exchange, this.#shared.clock, "connection", (done, fail) => {
+      connection.whenConnected((failure) => (failure === undefined ? done() : fail(failure)));
+      return () => connection.destroy(new ProxyError("client_closed", "no longer wanted"));
+    });
+  }
+
   open(): UpstreamConnection {
     const shared = this.#shared;
     const connection = new UpstreamConnection(
@@ -220,6 +252,7 @@ export class EndpointPool implements ConnectionOwner {
   /** Sent once more, on a connection of its own; this is no retry, as the endpoint has hung up on an idle connection. */
   onStale(exchange: Exchange, unsent: boolean): Promise<ProxyResponse> | undefined {
     const { body } = exchange;
+    if (this.#shared.beside.has(exchange)) return undefined;
     if (!unsent && !mayBeRepeated(exchange)) return undefined;
     if (exchange.aborted !== undefined || (body !== undefined && !body.rewindable)) return undefined;
     // Others wait for the place that has come free; whether it is worth another try is for the retries to say.

@@ -55,7 +55,9 @@ export class StickySessions {
   remember(exchange: Exchange, response: ProxyResponse): ProxyResponse {
     if (isEndpointFailure(response.status)) return response;
     const { endpoint: answered } = exchange;
-    if (this.endpointFor(exchange)?.key === answered) return response;
+    const kept = this.endpointFor(exchange);
+    // It has answered, or was passed over for once: it has not failed the request.
+    if (kept !== undefined && (kept.key === answered || !exchange.hasTried(kept.key))) return response;
     const token = this.#tokens.get(answered) ?? tokenOf(answered, this.#options.sharedSecret);
     return withCookie(response, this.#options, token, exchange);
   }

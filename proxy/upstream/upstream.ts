@@ -38,7 +38,8 @@ import {
   type TimeoutOptions,
 } from "../../resilience/index.ts";
 import type { UpstreamCounts } from "../../telemetry/index.ts";
-import { type CandidateOptions, Candidates, type Situation } from "./candidates.ts";
+import { type CandidateOptions, Candidates, type Part } from "./candidates.ts";
+import type { Situation } from "./division.ts";
 import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
 import { LoadProbes } from "./load-probes.ts";
 import { ConnectionPool } from "./pool.ts";
@@ -157,11 +158,11 @@ export class Upstream {
     }
     const cameKeys = came.map(({ key }) => key);
     const leftKeys = left.map(({ key }) => key);
+    this.#candidates.replace(list, cameKeys, leftKeys, this.#parts.clock.now());
     if (this.#detection !== undefined) {
       this.#detection.change(cameKeys, leftKeys);
       for (const endpoint of came) endpoint.watched = this.#detection.of(endpoint.key);
     }
-    this.#candidates.replace(list, cameKeys, leftKeys, this.#parts.clock.now());
     this.#sticky?.replace(list);
   }
 
@@ -207,45 +208,72 @@ export class Upstream {
   /**
    * The endpoint for the next attempt: for the first, the one that a cookie of the request names; else not one that its
    * breaker refuses, and not one that was tried already while another is left.
+   * @param mayRetry whether a failed attempt may be followed by another
    * @throws ProxyError no_endpoint or breaker_open
    */
-  choose(exchange: Exchange): UpstreamEndpoint {
+  choose(exchange: Exchange, mayRetry: boolean): UpstreamEndpoint {
     if (this.#endpoints.size === 0)
       throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.name}`);
-    if (this.#sticky !== undefined && exchange.attempts === 0) {
-      const kept = this.#sticky.endpointFor(exchange);
-      if (kept !== undefined) return kept;
-    }
     const nowMs = this.#parts.clock.now();
-    const hash = this.#hashes?.of(exchange);
-    const part = this.#candidates.draw(nowMs, hash);
-    this.loadProbes?.ask(this.#candidates.everybody(nowMs));
     const isFirst = exchange.attempts === 0;
-    const candidates = isFirst ? part.endpoints : this.#untried(exchange, part.endpoints);
-    const onTrial = this.#candidates.hasTrials(nowMs)
-      ? this.#onTrial(exchange, candidates.length === 0, nowMs)
-      : undefined;
+    const candidates = this.#candidates;
+    const kept = isFirst ? this.#sticky?.endpointFor(exchange) : undefined;
+    // With nobody but callers that keep their endpoints, one that is on trial would never come back.
+    if (kept !== undefined && candidates.longestTrialMs(nowMs) < OVERDUE * this.options.breaker.openForMs)
+      return kept;
+    const hash = this.#hashes?.of(exchange);
+    const part = candidates.draw(nowMs, hash);
+    this.loadProbes?.ask(candidates.everybody(nowMs));
+    const isLast = isFirst && part.endpoints.length === 0;
     const chosen =
-      onTrial ?? this.#balancer.pick(candidates, nowMs, hash, isFirst ? part.inFlight : undefined);
+      (isFirst && candidates.hasTrials(nowMs)
+        ? this.#onTrial(exchange, mayRetry, isLast, nowMs)
+        : undefined) ??
+      kept ??
+      (isFirst
+        ? this.#balancer.pick(part.endpoints, nowMs, hash, part.inFlight)
+        : this.#another(exchange, part, nowMs, hash));
     if (chosen !== undefined) return chosen;
-    // Only those that have failed this request are left.
-    const again = this.#balancer.pick(this.#candidates.everybody(nowMs), nowMs, hash);
-    if (again !== undefined) return again;
     throw new ProxyError("breaker_open", `the breakers of all ${this.#endpoints.size} endpoints are open`);
   }
 
-  /** Those that have not failed this request yet: of its part of the traffic, or else of any, used or in reserve. */
-  #untried(exchange: Exchange, candidates: readonly UpstreamEndpoint[]): readonly UpstreamEndpoint[] {
+  /** For a further attempt: one that has not failed this request yet, or at last one that has. */
+  #another(
+    exchange: Exchange,
+    { endpoints, inFlight }: Part,
+    nowMs: number,
+    hash: number | undefined,
+  ): UpstreamEndpoint | undefined {
     const isUntried = ({ key }: UpstreamEndpoint) => !exchange.hasTried(key);
-    const untried = candidates.filter(isUntried);
-    return untried.length > 0 ? untried : this.#candidates.well().filter(isUntried);
+    // Of very many, hardly any has been tried: to leave those out would cost a walk.
+    for (let draws = 0; hash === undefined && endpoints.length > MANY && draws < 3; draws++) {
+      const drawn = this.#balancer.pick(endpoints, nowMs, hash, inFlight);
+      if (drawn !== undefined && isUntried(drawn)) return drawn;
+    }
+    const everybody = this.#candidates.everybody(nowMs);
+    // Of its part of the traffic, or else of any, in reserve or used.
+    const untried = [endpoints, this.#candidates.well(), everybody]
+      .map((list) => list.filter(isUntried))
+      .find((list) => list.length > 0);
+    return (
+      this.#balancer.pick(untried ?? [], nowMs, hash) ??
+      this.#onTrial(exchange, false, true, nowMs) ??
+      this.#balancer.pick(everybody, nowMs, hash)
+    );
   }
 
-  /** A first attempt takes the place of a probe where one is free; a further one only when nobody else is left. */
-  #onTrial(exchange: Exchange, isLast: boolean, nowMs: number): UpstreamEndpoint | undefined {
-    if (exchange.attempts > 0 && !isLast) return undefined;
-    const isSpared = !isLast && this.options.retries.attempts > 0 && !mayBeRepeated(exchange);
-    return this.#candidates.takeProbe(nowMs, !isSpared, ({ key }) => !exchange.hasTried(key));
+  #onTrial(
+    exchange: Exchange,
+    mayRetry: boolean,
+    isLast: boolean,
+    nowMs: number,
+  ): UpstreamEndpoint | undefined {
+    return this.#candidates.takeProbe(nowMs, {
+      // Without retries all requests are alike.
+      mayBeRepeated: !mayRetry || mayBeRepeated(exchange),
+      isLast,
+      isWanted: ({ key }) => !exchange.hasTried(key),
+    });
   }
 
   countAttempt(outcome: string): void {
@@ -333,6 +361,10 @@ export class Upstream {
       log,
       upstream: this.name,
       isAvailable: (key) => this.#endpoints.get(key)?.breakerState !== "open",
+      groupOf: (key) => {
+        const endpoint = this.#endpoints.get(key);
+        return endpoint === undefined ? 0 : this.#candidates.groupOf(endpoint);
+      },
       onChange: (key, { is }) => {
         if (is === "in") this.#candidates.recovered(key, clock.now());
         else this.#candidates.changed();
@@ -340,6 +372,12 @@ export class Upstream {
     });
   }
 }
+
+/** How many times as long as a breaker is open a trial waits for a request without a cookie. */
+const OVERDUE = 4;
+
+/** So many endpoints are left out one by one where a request has tried them. */
+const MANY = 64;
 
 const NONE: ReadonlyMap<string, number> = new Map();
 

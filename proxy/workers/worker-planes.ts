@@ -186,6 +186,7 @@ export class WorkerPlanes implements Planes {
 
   #replace(lost: WorkerPlane): void {
     this.#planes.delete(lost);
+    this.#inFlight[lost.number] = 0;
     if (lost.lastReport !== undefined) this.#gone.push(onlyCounted(lost.lastReport));
     if (this.#ending || this.#at === undefined) return;
     const nowMs = systemClock.now();
