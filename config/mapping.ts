@@ -31,3 +31,8 @@ function refusingLists<const S extends Refusable>(schema: S): S {
   };
   return Object.assign(schema, { "~run": runOnMappings });
 }
+
+/** Without what is not said: whoever reads it has defaults of its own. */
+export function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}

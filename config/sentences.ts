@@ -208,6 +208,15 @@ export const SENTENCES: Sentences = {
     to: "Where to; with several, by chance in proportion to the weights.",
     "to[].upstream": "The upstream's name.",
     "to[].weight": "Its share of the requests; 0 is none.",
+    timeouts: "In place of those of the upstream.",
+    "timeouts.request":
+      "How long the whole request may take, with all attempts and waits, until the answer's head.",
+    "timeouts.attempt":
+      "How long each attempt may take from the last byte of the request to the first of the answer.",
+    retries: "In place of those of the upstream, whose back-off and budget hold all the same.",
+    "retries.attempts": "Attempts after the first; 0 is none.",
+    "retries.on":
+      "What is tried again: connectFailure, reset, timeout, or a status; that of the upstream unless told otherwise.",
   }),
   telemetry: "What is written to standard output.",
   "telemetry.accessLog": "One line for each request.",

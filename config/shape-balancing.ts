@@ -3,7 +3,7 @@
  */
 import * as v from "valibot";
 import { BALANCING_ALGORITHMS } from "../balancing/index.ts";
-import { section } from "./mapping.ts";
+import { defined, section } from "./mapping.ts";
 import { flag, withDefaults } from "./shape-discovery.ts";
 import { cookieName, cookiePath, cookieTtl, sticky } from "./shape-sessions.ts";
 import { duration, numberFrom, percent, text, wholeNumber } from "./units.ts";
@@ -147,8 +147,3 @@ export const outliers = withDefaults(
     ),
   ),
 );
-
-/** Each algorithm has its own defaults: what is not said is left out. */
-function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
-}

@@ -53,7 +53,7 @@ export const limits = withDefaults(
 );
 
 const RETRY_CONDITION = "one of connectFailure, reset, timeout, or a status from 400 to 599";
-const retryCondition = v.union(
+export const retryCondition = v.union(
   [
     v.picklist(["connectFailure", "reset", "timeout"], RETRY_CONDITION),
     v.pipe(

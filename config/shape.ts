@@ -10,6 +10,7 @@ import type { ConsulOptions } from "../discovery/index.ts";
 import { LOG_LEVELS } from "../telemetry/index.ts";
 import { mappingOf, section } from "./mapping.ts";
 import { discovery, flag, TEXT, withDefaults } from "./shape-discovery.ts";
+import { route } from "./shape-route.ts";
 import {
   breakerWith,
   limits,
@@ -130,50 +131,6 @@ const service = section({
   weight: v.optional(wholeNumber(1, 65_535), 1),
   warningWeight: v.optional(wholeNumber(0, 65_535), 1),
   check,
-});
-
-const ROUTE_HOST = "a host name without a port, such as orders";
-const ROUTE_PATH = "a path that begins with / and has no query";
-const path = v.pipe(v.string(ROUTE_PATH), v.regex(/^\/[^?#]*$/, ROUTE_PATH));
-const METHOD = "a method in upper case such as GET";
-
-const route = section({
-  name: v.optional(text("a route's name")),
-  match: withDefaults(
-    v.pipe(
-      section({
-        host: v.optional(
-          v.pipe(v.string(ROUTE_HOST), v.regex(/^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$/, ROUTE_HOST)),
-        ),
-        path: v.optional(path),
-        pathPrefix: v.optional(path),
-        methods: v.optional(
-          v.pipe(
-            v.array(v.pipe(v.string(METHOD), v.regex(/^[A-Z]+$/, METHOD)), "a list of methods"),
-            v.minLength(1, "at least one method"),
-          ),
-        ),
-        headers: v.optional(mappingOf(v.string(), v.string(TEXT), "a mapping of header names to values")),
-      }),
-      v.transform(({ headers, ...rest }) => ({
-        ...rest,
-        ...(headers === undefined
-          ? {}
-          : {
-              headers: Object.fromEntries(
-                Object.entries(headers).map(([header, value]) => [header.toLowerCase(), value]),
-              ),
-            }),
-      })),
-    ),
-  ),
-  to: v.pipe(
-    v.array(
-      section({ upstream: name, weight: v.optional(wholeNumber(0, 1_000_000), 1) }),
-      "a list of { upstream, weight }",
-    ),
-    v.minLength(1, "at least one { upstream, weight }"),
-  ),
 });
 
 const LOG_LEVEL = `one of ${LOG_LEVELS.join(", ")}`;

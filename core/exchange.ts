@@ -11,6 +11,7 @@ import type { Body } from "./body.ts";
 import type { ProxyError } from "./errors.ts";
 import type { HeaderPairs } from "./headers.ts";
 import type { Outcome } from "./outcome.ts";
+import type { RoutePolicy } from "./route-policy.ts";
 
 export type Direction = "inbound" | "outbound";
 
@@ -92,6 +93,8 @@ export class Exchange {
   /** The upstream that the listener itself stands for (`localPort`), before routing. */
   readonly boundUpstream: string | undefined;
   route = "";
+  /** What the route asks for in place of what is usual for its upstream. */
+  policy: RoutePolicy | undefined = undefined;
   upstream = "";
   /** The endpoint of the last attempt, `address:port`. */
   endpoint = "";

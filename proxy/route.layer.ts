@@ -21,6 +21,7 @@ export function route(
       );
     exchange.route = destination.route;
     exchange.upstream = destination.upstream;
+    exchange.policy = destination.policy;
     return handle(exchange);
   };
 }

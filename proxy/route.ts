@@ -5,7 +5,7 @@
  * Not a walk along the list: a mesh has a thousand routes, and nearly all are told apart by their host or path. Those two
  * are looked up; what is left is compared in the order written.
  */
-import type { Exchange, Random } from "../core/index.ts";
+import type { Exchange, Random, RoutePolicy } from "../core/index.ts";
 import { headerValue, pathOf } from "../core/index.ts";
 import { type Condition, holds } from "./route-condition.ts";
 
@@ -25,12 +25,15 @@ export interface RouteOptions {
   readonly name: string;
   readonly match: RouteMatch;
   readonly to: readonly { readonly upstream: string; readonly weight: number }[];
+  /** What it asks for in place of what is usual for the upstream. */
+  readonly policy?: RoutePolicy | undefined;
 }
 
 /** The destination of a request: the upstream's name, and the route's if one matched. */
 export interface RouteChoice {
   readonly upstream: string;
   readonly route: string;
+  readonly policy?: RoutePolicy | undefined;
 }
 
 export class RouteTable {
@@ -68,7 +71,8 @@ export class RouteTable {
         : this.#byHost.get(hostOf(exchange.authority))?.first(path, exchange, undefined);
     const found = this.#anyHost.first(path, exchange, forHost);
     if (found === undefined) return undefined;
-    return { upstream: weightedUpstream(found.options.to, random), route: found.options.name };
+    const { to, name, policy } = found.options;
+    return { upstream: weightedUpstream(to, random), route: name, policy };
   }
 }
 

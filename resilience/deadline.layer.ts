@@ -25,18 +25,19 @@ export function deadline(clock: Clock, options: Pick<TimeoutOptions, "requestMs"
     name: "deadline",
     wrap(next: Handler): Handler {
       return (exchange) => {
+        const requestMs = exchange.policy?.requestMs ?? options.requestMs;
         const body = exchange.body;
         if (body === undefined || body.complete) {
-          exchange.deadlineMs = exchange.arrivedAtMs + options.requestMs;
+          exchange.deadlineMs = exchange.arrivedAtMs + requestMs;
           if (clock.recentMs >= exchange.deadlineMs)
             return Promise.reject(
               new ProxyError("deadline_exceeded", "the deadline passed before an attempt"),
             );
         } else {
           // The body may be held back by us: waiting for a permit or a connection is bounded all the same.
-          exchange.waitDeadlineMs = exchange.arrivedAtMs + options.requestMs;
+          exchange.waitDeadlineMs = exchange.arrivedAtMs + requestMs;
           body.onClosed(() => {
-            exchange.deadlineMs = clock.now() + options.requestMs;
+            exchange.deadlineMs = clock.now() + requestMs;
             exchange.waitDeadlineMs = exchange.deadlineMs;
           });
         }

@@ -32,25 +32,35 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
   /** True when another attempt may be made; the refusal is noted otherwise. */
   function grants(exchange: Exchange, attempt: number, failure: ProxyError | number): boolean {
     const nowMs = clock.now();
+    const granted = optionsOf(exchange);
     const refusal =
-      retryRefusal(options, exchange, failure, nowMs) ??
+      retryRefusal(granted, exchange, failure, nowMs) ??
       // Counted here, too: a layer further in may fail before an endpoint is chosen.
-      (attempt > options.attempts ? "attempts" : budget.withdraw(nowMs) ? undefined : "budget");
+      (attempt > granted.attempts ? "attempts" : budget.withdraw(nowMs) ? undefined : "budget");
     if (refusal === undefined) return true;
     exchange.retryRefused = refusal;
     onRefused(exchange, refusal);
     return false;
   }
 
+  /** What is retried, and how often: as the route says, or as is usual. */
+  function optionsOf({ policy }: Exchange): RetryOptions {
+    const routed = policy?.retries;
+    if (routed === undefined) return options;
+    return { ...options, attempts: routed.attempts, on: (routed.on as RetryOptions["on"]) ?? options.on };
+  }
+
   return {
     name: "retry",
     wrap(next: Handler): Handler {
-      if (options.attempts === 0) return next;
       /** Not an async loop: nearly every request needs one attempt, and a frame for it would be its dearest layer. */
       function attempt(exchange: Exchange, count: number): Promise<ProxyResponse> {
         return called(next, exchange).then(
           (response) => {
-            if (isRetryable(options, response.status) && grants(exchange, count, response.status)) {
+            if (
+              isRetryable(optionsOf(exchange), response.status) &&
+              grants(exchange, count, response.status)
+            ) {
               response.body.cancel(new ProxyError("upstream_reset", "the answer was discarded for a retry"));
               return again(exchange, count);
             }
@@ -59,7 +69,7 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
           },
           (thrown) => {
             const failure = asProxyError(thrown);
-            if (isRetryable(options, failure) && grants(exchange, count, failure))
+            if (isRetryable(optionsOf(exchange), failure) && grants(exchange, count, failure))
               return again(exchange, count);
             exchange.body?.forget();
             throw failure;
@@ -74,6 +84,7 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
       }
 
       return (exchange) => {
+        if ((exchange.policy?.retries?.attempts ?? options.attempts) === 0) return next(exchange);
         budget.deposit(clock.recentMs);
         exchange.body?.remember(options.replayBytes);
         return attempt(exchange, 1);

@@ -8,7 +8,8 @@ import type { Upstream } from "./upstream.ts";
 /** @param mayRetry whether a failed attempt may be followed by another */
 export function balance(upstream: Upstream, mayRetry: boolean): Handler {
   const attempt: Handler = (exchange) => {
-    const chosen = upstream.choose(exchange, mayRetry);
+    const routed = exchange.policy?.retries;
+    const chosen = upstream.choose(exchange, routed === undefined ? mayRetry : routed.attempts > 0);
     exchange.beginAttempt(chosen.key);
     return chosen.handle(exchange);
   };

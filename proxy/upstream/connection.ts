@@ -184,8 +184,9 @@ export class UpstreamConnection implements BodySource {
   }
 
   #awaitEndpoint(): void {
-    const latestMs = this.#clock.recentMs + this.#timeouts.attemptMs;
-    this.#expiry.moveTo(Math.min(latestMs, this.#exchange!.deadlineMs));
+    const { policy, deadlineMs } = this.#exchange!;
+    const latestMs = this.#clock.recentMs + (policy?.attemptMs ?? this.#timeouts.attemptMs);
+    this.#expiry.moveTo(Math.min(latestMs, deadlineMs));
   }
 
   // --- as the source of the response's body
