@@ -41,7 +41,9 @@ export class SlowStart {
   readonly #options: SlowStartOptions;
   /** When it came, for those that came cold; those that are warm have none. */
   readonly #stamps = new Map<string, number>();
-  readonly #known = new Set<string>();
+  /** How many there are. Who they are is only kept where whole lists are told: of thousands, that would be a list more. */
+  #count = 0;
+  #keys: ReadonlySet<string> | undefined;
   #settledAtMs: number | undefined;
 
   constructor(options: SlowStartOptions) {
@@ -56,9 +58,9 @@ export class SlowStart {
   /** The endpoints are now these. */
   replace(keys: Iterable<string>, nowMs: number): void {
     const next = new Set(keys);
-    const came = [...next].filter((key) => !this.#known.has(key));
-    const left = [...this.#known].filter((key) => !next.has(key));
-    this.change(came, left, nowMs);
+    const before = this.#keys ?? new Set<string>();
+    this.#keys = next;
+    this.change([...next.difference(before)], [...before.difference(next)], nowMs);
   }
 
   /**
@@ -66,22 +68,17 @@ export class SlowStart {
    * meanwhile.
    */
   change(came: readonly string[], left: readonly string[], nowMs: number): void {
-    for (const key of left) {
-      this.#known.delete(key);
-      this.#stamps.delete(key);
-    }
+    for (const key of left) this.#stamps.delete(key);
     const isSettled = this.#settledAtMs !== undefined && nowMs >= this.#settledAtMs;
-    const somebodyStays = this.#known.size > 0;
-    for (const key of came) {
-      this.#known.add(key);
-      if (isSettled && somebodyStays) this.#stamp(key, nowMs);
-    }
-    if (this.#known.size > 0) this.#settledAtMs ??= nowMs + SETTLING_MS;
+    const somebodyStays = this.#count > left.length;
+    if (isSettled && somebodyStays) for (const key of came) this.#stamp(key, nowMs);
+    this.#count += came.length - left.length;
+    if (this.#count > 0) this.#settledAtMs ??= nowMs + SETTLING_MS;
   }
 
-  /** It has come back from where it got nothing: an ejection, an open breaker. */
+  /** One of them has come back from where it got nothing: an ejection, an open breaker. */
   restart(key: string, nowMs: number): void {
-    if (this.#known.has(key)) this.#stamp(key, nowMs);
+    this.#stamp(key, nowMs);
   }
 
   /** What its weight is multiplied by now; 1 for whoever is unknown here. */

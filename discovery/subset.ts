@@ -28,7 +28,12 @@ export function inSubset<Of extends Labelled>(
   subset: Subset | undefined,
 ): Omit<Of, "labels">[] {
   const chosen = subset === undefined ? all : all.filter((one) => isIn(one, subset));
-  return chosen.map(({ labels: _, ...one }) => one);
+  // Of thousands hardly any has labels, and a copy of each would be kept beside the first.
+  return chosen.map((one) => (one.labels === undefined ? one : unlabelled(one)));
+}
+
+function unlabelled<Of extends Labelled>({ labels: _, ...one }: Of): Omit<Of, "labels"> {
+  return one;
 }
 
 function isIn({ labels: { tags = [], meta = {} } = {} }: Labelled, subset: Subset): boolean {

@@ -72,7 +72,7 @@ export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[]
     ...(of.endpoint.identity === undefined ? {} : { identity: identityText(of.endpoint.identity) }),
     ...(of.endpoint.priority === undefined ? {} : { priority: of.endpoint.priority }),
     ...(of.endpoint.unwell === undefined ? {} : { unwell: of.endpoint.unwell }),
-    ...standingView(of.watched?.standing, nowMs),
+    ...(upstream.options.outliers === undefined ? {} : standingView(of.standing, nowMs)),
     ...warmthView(upstream.warmth(of.key)),
     ...saidView(upstream.loadProbes?.lastOf(of)),
     breaker: of.breakerState,
@@ -88,8 +88,7 @@ function standingView(
   standing: Standing | undefined,
   nowMs: number,
 ): Pick<EndpointView, "outlier" | "ejectedForMs"> {
-  if (standing === undefined) return {};
-  if (standing.is !== "ejected") return { outlier: standing.is };
+  if (standing?.is !== "ejected") return { outlier: standing?.is ?? "in" };
   return { outlier: standing.is, ejectedForMs: Math.max(0, Math.round(standing.untilMs - nowMs)) };
 }
 

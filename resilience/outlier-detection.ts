@@ -44,6 +44,8 @@ export interface OutlierParts {
   readonly isAvailable?: (key: string) => boolean;
   /** Endpoints that make up for each other are of one group: so many of it may be out. All are of one unless told otherwise. */
   readonly groupOf?: (key: string) => number;
+  /** The keys of all, where only changes are told. */
+  readonly keys?: () => Iterable<string>;
 }
 
 /** How many a group has, and how many of them get nothing. */
@@ -67,7 +69,11 @@ const MOST_INTERVALS = 6;
 export class OutlierDetection implements Referee {
   readonly options: OutlierOptions;
   readonly #parts: OutlierParts;
+  /** Those that were ever asked for: of thousands of endpoints a sidecar talks to a few. */
   readonly #endpoints = new Map<string, WatchedEndpoint>();
+  #count = 0;
+  /** Where whole lists are told. */
+  #keys: ReadonlySet<string> = new Set();
   /** Those that are not in. */
   readonly #out = new Set<WatchedEndpoint>();
   readonly #ejections = new Map<OutlierRule, number>();
@@ -88,11 +94,10 @@ export class OutlierDetection implements Referee {
 
   /** The endpoints are now these; what is known about those that stay is kept. */
   endpoints(keys: Iterable<string>): void {
+    const before = this.#keys;
     const next = new Set(keys);
-    this.change(
-      [...next].filter((key) => !this.#endpoints.has(key)),
-      [...this.#endpoints.keys()].filter((key) => !next.has(key)),
-    );
+    this.#keys = next;
+    this.change([...next.difference(before)], [...before.difference(next)]);
   }
 
   /** Some endpoints have come and some have left. */
@@ -104,7 +109,7 @@ export class OutlierDetection implements Referee {
       this.#endpoints.delete(key);
     }
     const wereCompared = this.#isCompared;
-    for (const key of came) this.#endpoints.set(key, new WatchedEndpoint(key, this, nowMs));
+    this.#count += came.length - left.length;
     // What was counted while nobody looked is of any age.
     if (!wereCompared && this.#isCompared) for (const endpoint of this.#endpoints.values()) endpoint.clear();
     this.#reinstateTooMany(nowMs);
@@ -112,12 +117,22 @@ export class OutlierDetection implements Referee {
 
   /** There are enough of them; where there are not, no timer runs for it. */
   get #isCompared(): boolean {
-    return this.#endpoints.size >= this.options.minimumEndpoints;
+    return this.#count >= this.options.minimumEndpoints;
   }
 
-  /** The one to tell of requests; undefined for an endpoint that is none of this upstream. */
+  /** The one to tell of requests. @param key of one of the endpoints */
+  watch(key: string): WatchedEndpoint {
+    let endpoint = this.#endpoints.get(key);
+    if (endpoint === undefined) {
+      endpoint = new WatchedEndpoint(key, this, this.#parts.clock.now());
+      this.#endpoints.set(key, endpoint);
+    }
+    return endpoint;
+  }
+
+  /** The same where whole lists are told; undefined for an endpoint that is in none. */
   of(key: string): WatchedEndpoint | undefined {
-    return this.#endpoints.get(key);
+    return this.#keys.has(key) ? this.watch(key) : undefined;
   }
 
   /** Whether nobody has to be left out. */
@@ -126,7 +141,7 @@ export class OutlierDetection implements Referee {
   }
 
   counts(): OutlierCounts {
-    const standings = { in: this.#endpoints.size - this.#out.size, ejected: 0, probing: 0 };
+    const standings = { in: this.#count - this.#out.size, ejected: 0, probing: 0 };
     for (const { standing } of this.#out) standings[standing.is]++;
     return { standings, ejections: this.#ejections, spared: this.#spared };
   }
@@ -201,7 +216,7 @@ export class OutlierDetection implements Referee {
     if (this.#stopped || standing.is !== "in") return;
     const { rule, value, limit } = finding;
     const facts = { rule, value, limit };
-    if (!this.#takeRoom(endpoint, rooms.get(this.#groupOf(endpoint)))) {
+    if (!this.#takeRoom(endpoint, rooms.get(this.#groupOf(endpoint.key)))) {
       this.#spared++;
       this.#say("info", endpoint, facts, "outlier is left in: as many endpoints are out as may be");
       return;
@@ -210,30 +225,30 @@ export class OutlierDetection implements Referee {
     this.#takeOut(endpoint, next, facts, "outlier is ejected");
   }
 
-  #groupOf({ key }: WatchedEndpoint): number {
+  #groupOf(key: string): number {
     return this.#parts.groupOf?.(key) ?? 0;
   }
 
   /** By group; counted once for many findings, as it walks all endpoints. */
   #rooms(): ReadonlyMap<number, Room> {
     const rooms = new Map<number, Room>();
-    for (const endpoint of this.#endpoints.values()) {
-      const group = this.#groupOf(endpoint);
+    for (const key of this.#parts.keys?.() ?? this.#keys) {
+      const group = this.#groupOf(key);
       const room = rooms.get(group) ?? { endpoints: 0, out: 0 };
       rooms.set(group, room);
       room.endpoints++;
-      if (this.#getsNothing(endpoint)) room.out++;
+      if (this.#getsNothing(key)) room.out++;
     }
     return rooms;
   }
 
-  #getsNothing(endpoint: WatchedEndpoint): boolean {
-    return this.#out.has(endpoint) || this.#parts.isAvailable?.(endpoint.key) === false;
+  #getsNothing(key: string): boolean {
+    return this.#endpoints.get(key)?.isIn === false || this.#parts.isAvailable?.(key) === false;
   }
 
   /** One that gets nothing anyway, because of its breaker, takes no capacity away. */
-  #takeRoom(endpoint: WatchedEndpoint, room: Room = { endpoints: 0, out: 0 }): boolean {
-    const others = this.#getsNothing(endpoint) ? room.out - 1 : room.out;
+  #takeRoom({ key }: WatchedEndpoint, room: Room = { endpoints: 0, out: 0 }): boolean {
+    const others = this.#getsNothing(key) ? room.out - 1 : room.out;
     if (others + 1 > ejectionLimit(room.endpoints, this.options.ejection)) return false;
     room.out = others + 1;
     return true;
@@ -243,7 +258,7 @@ export class OutlierDetection implements Referee {
   #reinstateTooMany(nowMs: number): void {
     if (this.#out.size === 0) return;
     const rooms = this.#rooms();
-    for (const [group, out] of Map.groupBy(this.#out, (endpoint) => this.#groupOf(endpoint))) {
+    for (const [group, out] of Map.groupBy(this.#out, ({ key }) => this.#groupOf(key))) {
       const tooMany = out.length - ejectionLimit(rooms.get(group)?.endpoints ?? 0, this.options.ejection);
       if (tooMany <= 0) continue;
       const soonestFirst = out.sort((one, other) => endOf(one.standing) - endOf(other.standing));

@@ -12,13 +12,15 @@ import {
   type Handler,
   type ProxyResponse,
 } from "../../core/index.ts";
-import type { BreakerState, EndpointBreaker, WatchedEndpoint } from "../../resilience/index.ts";
+import type { BreakerState, EndpointBreaker, Standing, WatchedEndpoint } from "../../resilience/index.ts";
 import type { EndpointPool } from "./pool.ts";
 
 /** How an endpoint is reached; the same for all of an upstream. */
 export interface Reach {
   createBreaker(endpoint: UpstreamEndpoint): EndpointBreaker;
   createPool(endpoint: UpstreamEndpoint): EndpointPool;
+  /** Undefined where outliers are not looked for. */
+  watch(endpoint: UpstreamEndpoint): WatchedEndpoint | undefined;
   /** Builds the stack of the endpoint, see stack.ts. */
   prepare(endpoint: UpstreamEndpoint): Handler;
 }
@@ -41,8 +43,7 @@ export class UpstreamEndpoint implements Candidate {
   generation = 0;
   /** Its share of traffic now: less than discovery says while it warms up, or where it is partly this sidecar's. */
   weight: number;
-  /** What outlier detection counts of it; undefined where there is none. */
-  watched: WatchedEndpoint | undefined = undefined;
+  #watched: WatchedEndpoint | undefined = undefined;
   #breaker: EndpointBreaker | undefined = undefined;
   #pool: EndpointPool | undefined = undefined;
   #handle: Handler | undefined = undefined;
@@ -103,9 +104,20 @@ export class UpstreamEndpoint implements Candidate {
     return this.#breaker?.admits ?? true;
   }
 
+  /** What outlier detection counts of it; undefined where there is none. */
+  get watched(): WatchedEndpoint | undefined {
+    this.#watched ??= this.#reach.watch(this);
+    return this.#watched;
+  }
+
+  /** How it stands with outlier detection, without asking to be watched; undefined when nothing is known. */
+  get standing(): Standing | undefined {
+    return this.#watched?.standing;
+  }
+
   /** No outlier: it has not been ejected, or has shown that it is well. */
   get isIn(): boolean {
-    return this.watched?.isIn ?? true;
+    return this.#watched?.isIn ?? true;
   }
 
   /** Nobody has anything against it. */
@@ -116,19 +128,19 @@ export class UpstreamEndpoint implements Candidate {
   /** It gets nothing but a request now and then, by which it shows whether it is well again. */
   get isOnTrial(): boolean {
     if (this.endpoint.unwell === true || this.breakerState === "open") return false;
-    return this.isIn ? this.breakerState === "halfOpen" : this.watched?.standing.is === "probing";
+    return this.isIn ? this.breakerState === "halfOpen" : this.#watched?.standing.is === "probing";
   }
 
   /** Takes the place that there is for one request of its trial, if it is free. */
   takeProbe(nowMs: number): boolean {
     if (!this.admits) return false;
     // One that is ejected is only tried where nobody else is left: then its breaker's place is enough.
-    return this.watched?.standing.is !== "probing" || this.watched.takeProbe(nowMs);
+    return this.#watched?.standing.is !== "probing" || this.#watched!.takeProbe(nowMs);
   }
 
   /** Since when it is on trial. */
   get onTrialSinceMs(): number {
-    return Math.max(this.#breaker?.openUntilMs ?? 0, this.isIn ? 0 : this.watched!.standing.sinceMs);
+    return Math.max(this.#breaker?.openUntilMs ?? 0, this.isIn ? 0 : this.#watched!.standing.sinceMs);
   }
 
   /** Its connections are closed when they are unused. */

@@ -8,13 +8,14 @@
  * state of 32 bits would give a secret away, too.
  *
  * An answer that is the endpoint's failure begins no session: the caller would come back to who has just failed it. A
- * request that brings its cookie is nobody's trial, as it would lose its place by that: an endpoint that comes back from a
- * breaker or an ejection is tried by those who have none. The cookie goes on to the endpoint as it came: to cut it out would be to write
+ * request that brings its cookie is nobody's trial as long as others may come: an endpoint that comes back from a breaker or
+ * an ejection is tried by those who have none, and by one with a cookie, who keeps it, when none of them has come for long. The cookie goes on to the endpoint as it came: to cut it out would be to write
  * the caller's fields anew for each request, and it says nothing that the endpoint does not know.
  */
 import { type Exchange, findCookie, type ProxyResponse } from "../../core/index.ts";
 import { isEndpointFailure } from "../../resilience/index.ts";
 import type { UpstreamEndpoint } from "./endpoint.ts";
+import type { RequestHashes } from "./request-hash.ts";
 import { type SessionCookie, withCookie } from "./session-cookie.ts";
 
 export interface StickyOptions extends SessionCookie {
@@ -81,6 +82,21 @@ export class StickySessions {
     this.#tokens = tokens;
     return byToken;
   }
+}
+
+/**
+ * What sets the cookies of an answer; undefined where there are none to set. The name of the endpoint is set last: of two
+ * cookies of one name, the caller keeps the second.
+ */
+export function rememberBy(
+  hashes: RequestHashes | undefined,
+  sticky: StickySessions | undefined,
+): ((exchange: Exchange, response: ProxyResponse) => ProxyResponse) | undefined {
+  if (sticky === undefined)
+    return hashes?.setsCookies === true
+      ? (exchange, response) => hashes.remember(exchange, response)
+      : undefined;
+  return (exchange, response) => sticky.remember(exchange, hashes?.remember(exchange, response) ?? response);
 }
 
 function tokenOf(key: string, secret = ""): string {

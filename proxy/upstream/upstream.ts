@@ -44,7 +44,7 @@ import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
 import { LoadProbes } from "./load-probes.ts";
 import { ConnectionPool } from "./pool.ts";
 import { type HashKey, RequestHashes } from "./request-hash.ts";
-import { type StickyOptions, StickySessions } from "./sticky.ts";
+import { rememberBy, type StickyOptions, StickySessions } from "./sticky.ts";
 
 /** Everything that the configuration says about an upstream, defaults filled in. */
 export interface UpstreamOptions {
@@ -128,6 +128,9 @@ export class Upstream {
     this.#rotation = new BreakerRotation(parts.clock, options.breaker.windowMs);
     this.#reach = {
       createBreaker: ({ key }) => this.#createBreaker(key),
+      // One that has left is still told how its last requests end.
+      watch: (endpoint) =>
+        this.#endpoints.get(endpoint.key) === endpoint ? this.#detection?.watch(endpoint.key) : undefined,
       createPool: ({ endpoint }) => this.#pool.forEndpoint(endpoint),
       prepare: (endpoint) => prepare(this, endpoint),
     };
@@ -159,10 +162,7 @@ export class Upstream {
     const cameKeys = came.map(({ key }) => key);
     const leftKeys = left.map(({ key }) => key);
     this.#candidates.replace(list, cameKeys, leftKeys, this.#parts.clock.now());
-    if (this.#detection !== undefined) {
-      this.#detection.change(cameKeys, leftKeys);
-      for (const endpoint of came) endpoint.watched = this.#detection.of(endpoint.key);
-    }
+    this.#detection?.change(cameKeys, leftKeys);
     this.#sticky?.replace(list);
   }
 
@@ -361,6 +361,7 @@ export class Upstream {
       log,
       upstream: this.name,
       isAvailable: (key) => this.#endpoints.get(key)?.breakerState !== "open",
+      keys: () => this.#endpoints.keys(),
       groupOf: (key) => {
         const endpoint = this.#endpoints.get(key);
         return endpoint === undefined ? 0 : this.#candidates.groupOf(endpoint);
@@ -380,18 +381,6 @@ const OVERDUE = 4;
 const MANY = 64;
 
 const NONE: ReadonlyMap<string, number> = new Map();
-
-/** The name of the endpoint is set last: of two cookies of one name, the caller keeps the second. */
-function rememberBy(
-  hashes: RequestHashes | undefined,
-  sticky: StickySessions | undefined,
-): Upstream["remember"] {
-  if (sticky === undefined)
-    return hashes?.setsCookies === true
-      ? (exchange, response) => hashes.remember(exchange, response)
-      : undefined;
-  return (exchange, response) => sticky.remember(exchange, hashes?.remember(exchange, response) ?? response);
-}
 
 /** A hash keeps its endpoint: it does not follow weights that move for half a minute, so nobody warms up. */
 function candidateOptions({ candidates, balancing, breaker }: UpstreamOptions): CandidateOptions {

@@ -370,6 +370,33 @@ test("whoever has asked to be left alone is, while there are others", async (t) 
 
 // --- as a whole
 
+test("those that say nothing of their load get what the fallback gives them, until they speak or have left", async (t) => {
+  const among = replicas(4);
+  const [speaking, silent] = [among.slice(0, 2), among.slice(2)];
+  let turn = 0;
+  const inTurn: Balancer = { pick: (candidates) => candidates[turn++ % candidates.length] };
+  const prequal = prequalOf(among, { ...KEEPING, maxAgeMs: 1e9 }, inTurn);
+  const counts = () => {
+    const all = new Map(among.map(({ key }) => [key, 0]));
+    for (let i = 0; i < 400; i++) {
+      answers(prequal, { r0: [0, 10], r1: [0, 20] });
+      const { key } = prequal.pick(among, 0)!;
+      all.set(key, all.get(key)! + 1);
+    }
+    return [...all.values()];
+  };
+  t.same(counts(), [400, 0, 0, 0], "nobody has asked them yet");
+  for (const { key } of silent) prequal.onSilence(key);
+  t.same(counts(), [200, 0, 100, 100], "a quarter each, and of what is left the answers decide");
+  answers(prequal, { r2: [0, 900] });
+  t.same(counts(), [300, 0, 0, 100], "one has spoken");
+  prequal.toProbe(speaking);
+  prequal.toProbe(among);
+  t.same(counts(), [400, 0, 0, 0], "whoever comes back is another one");
+  prequal.onSilence("r9");
+  t.same(counts(), [400, 0, 0, 0], "and somebody who is not there is nobody");
+});
+
 test("of fifty replicas that all look alike none gets many more requests than another", async (t) => {
   const random = seededRandom(7);
   const among = replicas(50);

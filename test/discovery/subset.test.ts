@@ -1,4 +1,5 @@
 import { test } from "tap";
+import { readHealthEntries } from "../../discovery/consul/health-entries.ts";
 import { LastGood } from "../../discovery/outage/last-good.ts";
 import { QuestionLimit } from "../../discovery/question-limit.ts";
 import type { Instance, Labels, RegistryHealth, Sink, Source } from "../../discovery/source.ts";
@@ -208,5 +209,24 @@ test("two registrations of one address are one instance, which is in the subset 
     const { told, lists } = subsetOf(V2);
     await lists(...order);
     t.same(told, ["1"]);
+  }
+});
+
+test("two registrations of one address with different tags are kept apart as far as subsets are asked for", async (t) => {
+  const entry = (id: string, tag: string, status = "passing") => ({
+    Node: { Address: "10.0.0.1" },
+    Service: { ID: id, Service: "orders", Port: 80, Tags: [tag], Meta: {} },
+    Checks: [{ CheckID: "alive", Name: "alive", Status: status }],
+  });
+  const blue = entry("a", "blue");
+  for (const list of [
+    [blue, entry("b", "green")],
+    [entry("b", "green"), blue],
+    [blue, entry("b", "green", "warning")],
+  ]) {
+    const { instances } = readHealthEntries(list, { source: "consul:orders", labelled: true })!;
+    for (const tag of ["blue", "green"])
+      t.equal(inSubset(instances, { tags: [tag], meta: {} }).length, 1, tag);
+    t.equal(readHealthEntries(list, { source: "consul:orders" })!.instances.length, 1, "else they are one");
   }
 });

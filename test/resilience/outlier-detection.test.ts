@@ -26,10 +26,11 @@ interface Watching {
   readonly options?: Partial<OutlierOptions>;
   readonly seed?: number;
   readonly isAvailable?: (key: string) => boolean;
+  readonly groupOf?: (key: string) => number;
 }
 
 /** A detection of so many endpoints, with what it said and did. */
-function watching(endpoints: number, { options = {}, seed, isAvailable }: Watching = {}) {
+function watching(endpoints: number, { options = {}, seed, isAvailable, groupOf }: Watching = {}) {
   const clock = new ManualClock();
   const changes: string[] = [];
   const said: { level: string; facts: Record<string, unknown>; message: string }[] = [];
@@ -44,6 +45,7 @@ function watching(endpoints: number, { options = {}, seed, isAvailable }: Watchi
       upstream: "orders",
       onChange: (key, standing) => changes.push(`${key} ${standing.is}`),
       ...(isAvailable === undefined ? {} : { isAvailable }),
+      ...(groupOf === undefined ? {} : { groupOf }),
     },
   );
   detection.endpoints(keysOf(endpoints));
@@ -204,6 +206,18 @@ test("endpoints whose breakers are open count as out", async (t) => {
   t.ok(at(1).isIn, "another one would be the second of three");
   tell(0, "failure", 5);
   t.notOk(at(0).isIn, "it gets nothing anyway, and now for longer");
+});
+
+test("of each group only so many are out, however large the others are, and a group that becomes smaller brings its own back", async (t) => {
+  const groupOf = (key: string) => (Number(key.slice(1)) < 7 ? 0 : 1);
+  const { tell, detection, standing } = watching(47, { options: { consecutiveFailures: 2 }, groupOf });
+  for (let place = 46; place >= 0; place--) tell(place, "failure", 2);
+  const out = () => keysOf(47).filter((key) => detection.of(key)?.isIn === false);
+  const ofGroup = (group: number) => out().filter((key) => groupOf(key) === group).length;
+  t.same([ofGroup(0), ofGroup(1)], [ejectionLimit(7, EJECTION), ejectionLimit(40, EJECTION)]);
+  t.same([standing(6).is, standing(5).is, standing(4).is], ["ejected", "ejected", "in"]);
+  detection.endpoints(keysOf(47).filter((key) => Number(key.slice(1)) >= 4));
+  t.same([ofGroup(0), ofGroup(1)], [ejectionLimit(3, EJECTION), ejectionLimit(40, EJECTION)]);
 });
 
 test("a list that becomes shorter brings those back that are too many, and so the last", async (t) => {
@@ -416,6 +430,27 @@ const aStep = fc.oneof(
   }),
   fc.record({ on: fc.constant("list" as const), size: fc.integer({ min: 0, max: 12 }), from: fc.nat(3) }),
 );
+
+test("one that was ejected for being slow is judged by what is slow when it is tried, and not by what was", async (t) => {
+  const options = { latencyFactor: 5, latencyFloorMs: 100 };
+  const { clock, standing, at } = watching(4, { options });
+  const interval = (latencies: readonly number[]) => {
+    for (const [place, latencyMs] of latencies.entries())
+      for (let i = 0; i < 30; i++) {
+        const watched = at(place);
+        if (watched.isIn || watched.takeProbe(clock.now()))
+          watched.observe("success", latencyMs, clock.now(), clock.now());
+      }
+    clock.advance(INTERVAL_MS);
+  };
+  interval([10, 10, 10, 300]);
+  t.match(standing(3), { is: "ejected", slowMs: 100 });
+  // A release has made all of them slow.
+  for (let i = 0; i < 6; i++) interval([150, 150, 150, 150]);
+  t.equal(standing(3).is, "in");
+  interval([150, 150, 150, 900]);
+  t.equal(standing(3).is, "ejected", "and one that is slower than the others still is an outlier");
+});
 
 test("whatever happens: the limit holds, somebody is in, and every ejection ends", async (t) => {
   const options = {

@@ -276,11 +276,12 @@ test("when the attempts are used up the last answer goes out, or the last error"
   }
 });
 
-test("no attempts in the configuration is no layer at all", async (t) => {
-  const next: Handler = async () => responseOf();
+test("where nothing is tried again, the layer hands on what comes and holds nothing", async (t) => {
+  const answer = Promise.resolve(responseOf());
+  const next: Handler = () => answer;
   const parts = { clock: new ManualClock(), random: HALF, onRefused: () => {} };
   const layer = retry({ ...parts, budget: new RetryBudget(OPTIONS.budget) }, { ...OPTIONS, attempts: 0 });
-  t.equal(layer.wrap(next), next);
+  t.equal(layer.wrap(next)(exchangeOf()), answer);
 });
 
 test("an answer that is given up for a retry is cancelled, one that goes out is not touched", async (t) => {

@@ -1,119 +1,9 @@
-import { type Test, test } from "tap";
+import { test } from "tap";
 import { DEFAULT_PRIORITY, priorityShares } from "../../../balancing/index.ts";
-import { parseConfig } from "../../../config/index.ts";
-import { type Endpoint, type Exchange, type Log, ProxyError } from "../../../core/index.ts";
-import { type Situation, Upstream, type UpstreamOptions } from "../../../proxy/upstream/index.ts";
-import { exchangeOf, responseOf } from "../../support/exchange.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
-
-/** The options that a file gives whose upstream has these settings. */
-function optionsOf(settings: string, outbound = "{}"): UpstreamOptions {
-  const file = `outbound: ${outbound}\nupstreams: { orders: { endpoints: [127.0.0.1:1], ${settings} } }`;
-  return parseConfig(file, "heddle.yaml", {}).upstreams["orders"]!.options;
-}
-
-interface Choosing {
-  readonly options?: UpstreamOptions;
-  readonly situation?: Situation;
-  readonly seed?: number;
-}
-
-/** An upstream whose endpoints answer nothing: who is chosen is all that is asked. */
-function choosing(t: Test, endpoints: readonly Endpoint[], { options, situation, seed = 1 }: Choosing = {}) {
-  const clock = new ManualClock();
-  const heard = new Set<() => void>();
-  const tell = () => {
-    for (const listener of heard) listener();
-  };
-  const log: Log = { debug() {}, info: tell, warn: tell, error() {} };
-  const upstream = new Upstream(
-    "orders",
-    options ?? optionsOf("balancing: { algorithm: random }"),
-    { clock, random: seededRandom(seed), log, situation },
-    () => async () => responseOf(),
-  );
-  upstream.update(endpoints);
-  t.teardown(() => upstream.stop());
-  const of = (address: string) => upstream.endpoints.find(({ endpoint }) => endpoint.address === address)!;
-  const choose = (exchange = exchangeOf(), mayRetry = true) =>
-    upstream.choose(exchange, mayRetry).endpoint.address;
-  return {
-    clock,
-    upstream,
-    of,
-    choose,
-    /** How many of so many requests each gets. */
-    counts(requests: number, make: () => Exchange = exchangeOf): Record<string, number> {
-      const counts: Record<string, number> = {};
-      for (let i = 0; i < requests; i++) {
-        const address = choose(make());
-        counts[address] = (counts[address] ?? 0) + 1;
-      }
-      return counts;
-    },
-    /** Its breaker opens. */
-    fail(address: string): void {
-      const { breaker } = of(address);
-      for (let i = 0; i < 5; i++) breaker.settle(breaker.admit()!, "failure");
-    },
-    /** Resolves when its breaker has come to this state. */
-    async until(address: string, state: string): Promise<void> {
-      // The breaker's own timer holds no process.
-      const hold = setTimeout(() => {}, 20_000);
-      while (of(address).breakerState !== state)
-        await new Promise<void>((resolve) => {
-          const listener = () => {
-            heard.delete(listener);
-            resolve();
-          };
-          heard.add(listener);
-        });
-      clearTimeout(hold);
-    },
-  };
-}
-
-const named = (address: string, more: Partial<Endpoint> = {}): Endpoint => ({
-  address,
-  port: 1,
-  weight: 1,
-  source: "test",
-  ...more,
-});
-
-function many(prefix: string, count: number, more: (place: number) => Partial<Endpoint> = () => ({})) {
-  return Array.from({ length: count }, (_, place) => named(`${prefix}${place}`, more(place)));
-}
-
-const sum = (numbers: readonly number[]) => numbers.reduce((all, one) => all + one, 0);
-
-/** The requests that went to addresses with this beginning. */
-function under(counts: Record<string, number>, prefix: string): number {
-  return sum(
-    Object.entries(counts).flatMap(([address, count]) => (address.startsWith(prefix) ? [count] : [])),
-  );
-}
-
-/** Within four standard errors of a share of so many requests. */
-function isAbout(t: Test, count: number, share: number, requests: number, what: string): void {
-  const error = Math.sqrt((share * (1 - share)) / requests);
-  t.ok(Math.abs(count / requests - share) <= 4 * error + 1e-12, `${what}: ${count / requests} for ${share}`);
-}
-
-/** One of them does worse than the others for an interval. */
-function ejectOne(world: ReturnType<typeof choosing>, address: string): void {
-  const { clock, upstream } = world;
-  for (const { endpoint, watched } of upstream.endpoints)
-    for (let i = 0; i < 100; i++)
-      watched!.observe(
-        endpoint.address === address && i % 2 === 0 ? "failure" : "success",
-        10,
-        clock.now(),
-        clock.now(),
-      );
-  clock.advance(10_000);
-}
+import { type Endpoint, ProxyError } from "../../../core/index.ts";
+import { situationAmong } from "../../../proxy/control/peers.ts";
+import { choosing, eject, isAbout, many, named, optionsOf, under } from "../../support/choosing.ts";
+import { exchangeOf } from "../../support/exchange.ts";
 
 // --- health
 
@@ -129,7 +19,7 @@ test("an endpoint whose breaker is open gets nothing, and the last one's refusal
 test("an ejected endpoint gets nothing until its time is over, and comes back by three requests one at a time", async (t) => {
   const world = choosing(t, many("a", 4));
   const { clock, of } = world;
-  ejectOne(world, "a2");
+  eject(world, ["a2"]);
   t.equal(of("a2").watched!.standing.is, "ejected");
   t.equal(world.counts(400)["a2"], undefined);
   t.same(world.upstream.counts().endpoints, { available: 3, refused: 0, ejected: 1 });
@@ -149,7 +39,7 @@ test("when breakers leave nobody but an ejected endpoint, it is used", async (t)
   const world = choosing(t, many("a", 4), {
     options: optionsOf("balancing: { algorithm: random, panicThreshold: 0% }"),
   });
-  ejectOne(world, "a3");
+  eject(world, ["a3"]);
   for (const address of ["a0", "a1", "a2"]) world.fail(address);
   t.same(world.counts(10), { a3: 10 });
 });
@@ -212,6 +102,27 @@ test("a further attempt goes to whom the request has not tried, also in another 
     seen.add(endpoint.endpoint.address);
   }
   t.same([...seen].toSorted(), ["a0", "b0"], "where both levels have one, the other one is asked");
+});
+
+test("a further attempt goes to one that is on trial before it goes where the request has failed", async (t) => {
+  const world = choosing(t, many("a", 3), { options: optionsOf("breaker: { openFor: 20ms }") });
+  world.fail("a2");
+  await world.until("a2", "halfOpen");
+  const payment = exchangeOf({ method: "POST" });
+  t.same(world.attempts(payment, 3).toSorted(), ["a0", "a1", "a2"]);
+});
+
+test("in panic, too, attempts meet everybody that is used before they meet anybody again", async (t) => {
+  const heavy = { unwell: true, weight: 9 };
+  for (const endpoints of [
+    [named("a0", heavy), named("a1"), named("b0", { priority: 1, ...heavy }), named("b1", { priority: 1 })],
+    [...many("a", 3, () => ({ unwell: true })), named("a3")],
+  ])
+    for (let seed = 1; seed <= 100; seed++) {
+      const met = choosing(t, endpoints, { seed }).attempts(exchangeOf(), 4);
+      if (new Set(met).size !== 4) t.fail(`seed ${seed}: ${met}`);
+    }
+  t.pass();
 });
 
 // --- priorities
@@ -332,6 +243,25 @@ test("what is not well is no capacity of a zone, and where this sidecar is may c
   t.equal(under(world.counts(500), "b"), 500);
 });
 
+test("an endpoint elsewhere that fails takes nothing away from the own zone", async (t) => {
+  const options = optionsOf(ZONES, "{ zone: a }");
+  const world = choosing(t, spread(2, 2, 2), { options, situation: { zone: "a" } });
+  t.equal(under(world.counts(1_000), "a"), 1_000);
+  // Five well ones are fewer than zones are looked at for: how many there are is not how many are well.
+  world.fail("c0");
+  t.equal(under(world.counts(1_000), "a"), 1_000);
+});
+
+test("peers that are listed in another order are the same situation", async (t) => {
+  const instances = ["a", "b", "c"].map((zone, place) => ({
+    ...named(`10.0.0.${place}`, { zone }),
+    health: "passing" as const,
+  }));
+  const self = { id: "web-1", zone: "a", isOwn: ({ address }: Endpoint) => address === "10.0.0.1" };
+  const told = (list: typeof instances) => JSON.stringify(situationAmong(list, self));
+  t.equal(told(instances.toReversed()), told(instances), "a text is what is compared");
+});
+
 // --- aperture
 
 test("of many endpoints a sidecar talks to its part, and all sidecars together to all alike", async (t) => {
@@ -357,6 +287,49 @@ test("when less than half of its part is well, a sidecar talks to all; when no m
   t.equal(Object.keys(world.counts(5_000)).length, 93);
   const few = choosing(t, many("a", 12), { options, situation });
   t.equal(Object.keys(few.counts(2_000)).length, 12);
+});
+
+test("where all are talked to for want of well ones in its part, they count alike", async (t) => {
+  const options = optionsOf("balancing: { algorithm: random, aperture: 12 }");
+  // Of the endpoints at its ends, a part belongs to the neighbours.
+  const world = choosing(t, many("a", 100), { options, situation: { place: { index: 1, count: 7 } } });
+  const own = Object.keys(world.counts(5_000));
+  for (const address of own.slice(0, 9)) world.fail(address);
+  const requests = 91 * 500;
+  const counts = world.counts(requests);
+  t.equal(Object.keys(counts).length, 91);
+  for (const [address, count] of Object.entries(counts)) isAbout(t, count, 1 / 91, requests, address);
+});
+
+// --- how many may be ejected
+
+const BY_RUNS = "outliers: { consecutiveFailures: 4 }, breaker: { enabled: false }";
+
+test("of those that make up for each other only so many are ejected: of a level, whoever is in reserve", async (t) => {
+  const options = optionsOf(`balancing: { algorithm: random }, ${BY_RUNS}`);
+  const endpoints = [...many("a", 6), ...many("b", 100, () => ({ priority: 1 }))];
+  const world = choosing(t, endpoints, { options });
+  const fails = (address: string) => {
+    for (let i = 0; i < 4; i++)
+      world.of(address).watched!.observe("failure", 1, world.clock.now(), world.clock.now());
+  };
+  const out = (prefix: string) =>
+    world.upstream.endpoints.filter((one) => one.key.startsWith(prefix) && !one.isIn).length;
+  for (const { address } of endpoints) fails(address);
+  t.same([out("a"), out("b")], [1, 30], "30 % of each");
+});
+
+test("of those that make up for each other only so many are ejected: of an aperture, whoever is outside", async (t) => {
+  const options = optionsOf("balancing: { algorithm: random, aperture: 12 }");
+  const situation = { place: { index: 0, count: 20 } };
+  const world = choosing(t, many("a", 200), { options, situation });
+  const used = Object.keys(world.counts(3_000));
+  for (let window = 0; window < 5; window++) {
+    const now = Object.keys(world.counts(3_000));
+    eject(world, used.slice(2 * window, 2 * window + 2), now);
+  }
+  const out = used.filter((address) => !world.of(address).isIn).length;
+  t.equal(out, Math.floor(0.3 * used.length), `of ${used.length}`);
 });
 
 // --- slow start
@@ -392,7 +365,7 @@ test("nobody is new at the start, and with a hash nobody ever is", async (t) => 
 test("an endpoint that leaves while it is ejected or on trial leaves no trace, and comes back as a new one", async (t) => {
   const world = choosing(t, many("a", 4));
   const { upstream, clock } = world;
-  ejectOne(world, "a2");
+  eject(world, ["a2"]);
   upstream.update(many("a", 4).filter(({ address }) => address !== "a2"));
   t.same(upstream.counts().endpoints, { available: 3, refused: 0, ejected: 0 });
   clock.advance(60_000);
