@@ -195,11 +195,11 @@ export class DataPlane implements Plane {
     this.#log.level = level;
   }
 
-  #createListener({ direction, options, leadsTo }: ListenerPlan): Listener {
+  #createListener({ direction, options, leadsTo, policy }: ListenerPlan): Listener {
     const { clock, log } = this.stackParts;
     const handle =
       direction === "inbound"
-        ? stacks.inbound(this.stackParts, this.#destinations.handlers, leadsTo!)
+        ? stacks.inbound(this.stackParts, this.#destinations.handlers, leadsTo!, policy)
         : this.#outbound;
     return new Listener({
       direction,

@@ -5,6 +5,7 @@
  * sidecar in Consul and from the routes, splits and fail-overs of a service. Both end up here, and a data plane in this
  * thread or another is told one name or one listener at a time.
  */
+import type { RoutePolicy } from "../core/index.ts";
 import type { RetryOptions } from "../resilience/index.ts";
 import type { ListenerOptions } from "./downstream/index.ts";
 import type { Rewrite } from "./rewrite.layer.ts";
@@ -45,6 +46,8 @@ export interface ListenerPlan {
   readonly options: ListenerOptions;
   /** The name that every request leads to, whatever its host. */
   readonly leadsTo?: string | undefined;
+  /** What all of its requests ask for; for the way in, as routes have their own. */
+  readonly policy?: RoutePolicy | undefined;
 }
 
 export interface Plan {

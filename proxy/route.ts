@@ -5,7 +5,7 @@
  * Not a walk along the list: a mesh has a thousand routes, and nearly all are told apart by their host or path. Those two
  * are looked up; what is left is compared in the order written.
  */
-import type { Exchange, Random, RoutePolicy } from "../core/index.ts";
+import type { Exchange, Handler, Random, RoutePolicy } from "../core/index.ts";
 import { headerValue, pathOf } from "../core/index.ts";
 import { type Condition, holds } from "./route-condition.ts";
 
@@ -27,6 +27,8 @@ export interface RouteOptions {
   readonly to: readonly { readonly upstream: string; readonly weight: number }[];
   /** What it asks for in place of what is usual for the upstream. */
   readonly policy?: RoutePolicy | undefined;
+  /** Its own layers in front of what it leads to, as they stand; without any there is no stack of its own. */
+  readonly way?: Handler | undefined;
 }
 
 /** The destination of a request: the upstream's name, and the route's if one matched. */
@@ -34,6 +36,7 @@ export interface RouteChoice {
   readonly upstream: string;
   readonly route: string;
   readonly policy?: RoutePolicy | undefined;
+  readonly way?: Handler | undefined;
 }
 
 export class RouteTable {
@@ -71,8 +74,8 @@ export class RouteTable {
         : this.#byHost.get(hostOf(exchange.authority))?.first(path, exchange, undefined);
     const found = this.#anyHost.first(path, exchange, forHost);
     if (found === undefined) return undefined;
-    const { to, name, policy } = found.options;
-    return { upstream: weightedUpstream(to, random), route: name, policy };
+    const { to, name, policy, way } = found.options;
+    return { upstream: weightedUpstream(to, random), route: name, policy, way };
   }
 }
 

@@ -1,9 +1,9 @@
 /**
  * The order in which a request meets the proxy. Read this file first.
  *
- * A request passes the list of its listener, is led by `route` to what its name leads to, which is the list of an upstream or
- * further routes to one, is led by `balance` to the list of one endpoint, and is forwarded. Its response comes back the
- * same way.
+ * A request passes the list of its listener and what its route asks for, is led to what its name leads to, which is the list
+ * of an upstream or further routes to one, is led by `balance` to the list of one endpoint, and is forwarded. Its response
+ * comes back the same way.
  */
 import {
   type Clock,
@@ -12,6 +12,7 @@ import {
   type Log,
   ProxyError,
   type Random,
+  type RoutePolicy,
   stack,
 } from "../core/index.ts";
 import { breakerLayer, concurrencyLimit, deadline, retry } from "../resilience/index.ts";
@@ -46,12 +47,21 @@ export function outbound(
   routes: readonly RouteOptions[],
   names: ReadonlyMap<string, Handler>,
 ): Handler {
-  return stack(listenerLayers(parts), route(routes, names, parts.random));
+  const layersOf = (of: RouteOptions) => routeLayers(parts, of);
+  return stack(listenerLayers(parts), route(routes, names, parts.random, layersOf));
 }
 
-/** From the peers to the app: one destination, the app, and nothing to route. */
-export function inbound(parts: StackParts, destinations: ReadonlyMap<string, Handler>, app: string): Handler {
-  return stack(inboundLayers(parts), (exchange) => {
+/**
+ * From the peers to the app: one destination, the app, and nothing to route.
+ * @param policy what all of its requests ask for, as those of a route would
+ */
+export function inbound(
+  parts: StackParts,
+  destinations: ReadonlyMap<string, Handler>,
+  app: string,
+  policy?: RoutePolicy,
+): Handler {
+  return stack([...inboundLayers(parts), ...routeLayers(parts, { name: "", policy })], (exchange) => {
     const toApp = destinations.get(app);
     return toApp === undefined
       ? Promise.reject(new ProxyError("no_route", "there is no app behind this port"))
@@ -112,6 +122,30 @@ function listenerLayers(parts: StackParts): Layer[] {
   ];
 }
 
+/** Whoever has a policy: a route, or the whole way in, which has no name. */
+interface Policied {
+  readonly name: string;
+  readonly policy?: RoutePolicy | undefined;
+}
+
+/** A layer that stands in the stack of a route only where its policy asks for it. */
+interface RouteLayer {
+  readonly name: string;
+  /** Undefined where the route does not ask for it. */
+  readonly of: (parts: StackParts, route: Policied) => Layer | undefined;
+}
+
+/** What a route may ask for, outermost first. */
+const ROUTE_LAYERS: readonly RouteLayer[] = [];
+
+/**
+ * The layers that a route has for itself; made once with the routes. They stand outside of all that belongs to an upstream,
+ * so they see a request once, however often it is sent.
+ */
+function routeLayers(parts: StackParts, route: Policied): Layer[] {
+  return ROUTE_LAYERS.flatMap(({ of }) => of(parts, route) ?? []);
+}
+
 function upstreamLayers(parts: StackParts, to: Upstream, lane: Lane): Layer[] {
   const { timeouts, retries } = to.options;
   return [
@@ -151,6 +185,8 @@ export function describeStack(parts: StackParts, sample: Upstream): Record<strin
   const listener = names(listenerLayers(parts));
   return {
     outbound: [...listener, "route"],
+    // All that there are: which of them a route has is its policy's to say.
+    route: [...ROUTE_LAYERS.map((layer) => layer.name), "lead"],
     inbound: [...names(inboundLayers(parts)), "app"],
     upstream: [...names(upstreamLayers(parts, sample, {})), "balance"],
     endpoint: [...names(endpointLayers(parts, sample, sample.endpoints[0]!)), "forward"],
