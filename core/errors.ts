@@ -85,6 +85,8 @@ export interface ErrorContext {
   readonly detail?: string;
   /** The endpoint that was tried, `address:port`. */
   readonly endpoint?: string;
+  /** Fields of the answer besides those that every error has, as name, value, name, value. */
+  readonly headers?: readonly string[];
   readonly cause?: unknown;
 }
 
@@ -92,6 +94,7 @@ export class ProxyError extends Error {
   readonly code: ErrorCode;
   readonly detail: string | undefined;
   readonly endpoint: string | undefined;
+  readonly headers: readonly string[] | undefined;
 
   constructor(code: ErrorCode, message: string, context: ErrorContext = {}) {
     // These are answers, not accidents: in an outage thousands are made each second, and nobody reads their stacks.
@@ -103,6 +106,7 @@ export class ProxyError extends Error {
     this.code = code;
     this.detail = context.detail;
     this.endpoint = context.endpoint;
+    this.headers = context.headers;
   }
 
   get kind(): ErrorKind {

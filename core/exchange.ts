@@ -8,7 +8,7 @@
  * when the answer has been handed over to the last byte or can no longer be.
  */
 import type { Body } from "./body.ts";
-import type { ProxyError } from "./errors.ts";
+import type { ErrorCode, ProxyError } from "./errors.ts";
 import type { HeaderPairs } from "./headers.ts";
 import type { Outcome } from "./outcome.ts";
 import type { RoutePolicy } from "./route-policy.ts";
@@ -114,6 +114,8 @@ export class Exchange {
   cause = "";
   detail = "";
   causeMessage = "";
+  /** Codes of errors with which it would have been refused by what is in shadow mode, joined by commas. */
+  shadow = "";
   responseBytes = 0;
 
   /** Its place among the requests in flight; see proxy/downstream/live-list.ts. */
@@ -248,6 +250,15 @@ export class Exchange {
   /** Whether the request has been sent, or tried to be sent, to this endpoint. */
   hasTried(endpoint: string): boolean {
     return this.attempts > 0 && (this.endpoint === endpoint || this.triedBefore.includes(endpoint));
+  }
+
+  /**
+   * Notes that something in shadow mode, which decides and does not act, would have refused the request with this error. Noted
+   * once, however often it is decided: what is counted is requests.
+   */
+  wouldRefuse(code: ErrorCode): void {
+    if (this.shadow === "") this.shadow = code;
+    else if (!this.shadow.split(",").includes(code)) this.shadow += `,${code}`;
   }
 
   /** Notes why the exchange did not simply succeed, for the log and the metrics. The first reason stays. */

@@ -47,7 +47,7 @@ export function errorResponse(exchange: Exchange, error: ProxyError): ProxyRespo
   return {
     status: error.kind.status,
     reason: "",
-    headers: ["Content-Type", "application/json", "X-Heddle-Error", error.code],
+    headers: ["Content-Type", "application/json", "X-Heddle-Error", error.code, ...(error.headers ?? [])],
     body: Body.of(Buffer.from(`${JSON.stringify(said)}\n`)),
   };
 }

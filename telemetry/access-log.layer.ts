@@ -54,6 +54,7 @@ export function accessMembers(exchange: Exchange): string {
   if (exchange.cause !== "") members += member("cause", exchange.cause);
   if (exchange.detail !== "") members += member("detail", exchange.detail);
   if (exchange.causeMessage !== "") members += member("reason", exchange.causeMessage);
+  if (exchange.shadow !== "") members += member("shadow", exchange.shadow);
   members += member("route", exchange.route) + member("upstream", exchange.upstream);
   members += `${member("endpoint", exchange.endpoint)},"attempts":${exchange.attempts}`;
   if (exchange.triedBefore.length > 0) members += `,"triedBefore":${JSON.stringify(exchange.triedBefore)}`;

@@ -19,6 +19,11 @@ export const METRICS = {
     labels: ["direction", "upstream", "route"],
     help: "Time from the request's head to the last byte of its answer",
   },
+  heddle_shadow_refusals_total: {
+    type: "counter",
+    labels: ["direction", "upstream", "route", "cause"],
+    help: "Requests that something in shadow mode would have refused, by the error code that it would have given",
+  },
   heddle_requests_in_flight: {
     type: "gauge",
     labels: ["direction"],

@@ -7,7 +7,7 @@ import Counter from "prom-client/lib/counter.js";
 import Gauge from "prom-client/lib/gauge.js";
 import Registry from "prom-client/lib/registry.js";
 import { METRICS, type MetricName } from "./metric-names.ts";
-import { type CountedRequests, DURATION_BUCKETS_S, requestSeries } from "./request-tally.ts";
+import { type CountedRequests, DURATION_BUCKETS_S, requestSeries, shadowSeries } from "./request-tally.ts";
 
 /** What one upstream has counted since the start. */
 export interface UpstreamCounts {
@@ -74,6 +74,10 @@ export class Metrics {
         for (const { count, ...labels } of requestSeries(counted)) set(labels, count);
     });
     this.#registry.registerMetric(durationHistogram(() => this.#counts.requests) as never);
+    this.#define("heddle_shadow_refusals_total", (set) => {
+      for (const counted of this.#counts.requests)
+        for (const { count, ...labels } of shadowSeries(counted)) set(labels, count);
+    });
     this.#define("heddle_requests_in_flight", (set) => perDirection(this.#counts.inFlight, set));
     this.#define("heddle_connections", (set) => perDirection(this.#counts.connections, set));
     this.#define("heddle_connections_refused_total", (set) =>

@@ -24,6 +24,8 @@ export interface Ending {
   readonly route: string;
   readonly status: number;
   readonly cause: string;
+  /** What would have refused it in earnest, joined by commas. */
+  readonly shadow: string;
   readonly durationMs: number;
 }
 
@@ -45,6 +47,8 @@ class ScopeTally {
   readonly byStatus: (number | undefined)[] = [];
   /** Those with a cause, by "status cause". */
   readonly byCause = new Map<string, number>();
+  /** Those that something in shadow mode would have refused, by the error's code. */
+  readonly byShadow = new Map<string, number>();
   readonly buckets = new Float64Array(DURATION_BUCKETS_S.length + 1);
   sumMs = 0;
   count = 0;
@@ -83,6 +87,12 @@ export function* requestSeries({ scopes, overflowed }: CountedRequests): Generat
     };
 }
 
+/** One series for each code of an error with which something in shadow mode would have refused requests. */
+export function* shadowSeries({ scopes }: CountedRequests): Generator<Omit<CountedSeries, "status">> {
+  for (const { direction, upstream, route, byShadow } of scopes)
+    for (const [cause, count] of byShadow) yield { direction, upstream, route, cause, count };
+}
+
 export class RequestTally {
   readonly #scopes = new Map<string, Map<string, Map<string, ScopeTally>>>();
   #last: ScopeTally | undefined = undefined;
@@ -92,6 +102,9 @@ export class RequestTally {
   record(ending: Ending): void {
     const scope = this.#scope(ending.direction, ending.upstream, ending.route);
     this.#count(scope, ending);
+    if (ending.shadow !== "")
+      for (const code of ending.shadow.split(","))
+        scope.byShadow.set(code, (scope.byShadow.get(code) ?? 0) + 1);
     scope.count++;
     const { durationMs } = ending;
     scope.sumMs += durationMs;

@@ -26,6 +26,7 @@ const ENDING = {
   route: "",
   status: 200,
   cause: "",
+  shadow: "",
   durationMs: 1,
 };
 
@@ -176,7 +177,7 @@ function exposing(tallies: readonly RequestTally[], counts: () => Partial<Counts
 test("the exposition has the metrics and labels of the table, and no others", async (t) => {
   const tally = new RequestTally();
   const exposed = exposing([tally]);
-  tally.record(ENDING);
+  tally.record({ ...ENDING, shadow: "overflow" });
   t.match(exposed.contentType, /^text\/plain; version=0\.0\.4/);
   const { types, help, samples } = readExposition(await exposed.exposition());
   t.same([...types.keys()].sort(), Object.keys(METRICS).sort());
