@@ -6,6 +6,7 @@
  */
 import { inSubset, subsetText } from "../discovery/index.ts";
 import { candidateFaults, hashFaults, sessionFaults } from "./cross-checks-balancing.ts";
+import { rateLimitFaults } from "./cross-checks-rate-limits.ts";
 import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
@@ -24,6 +25,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...candidateFaults(config, isSet),
     ...loopFaults(config),
     ...routeFaults(config),
+    ...rateLimitFaults(config, isSet),
     ...portFaults(config, isSet),
     ...timeoutFaults(config, isSet),
     ...usefulFaults(config),

@@ -43,6 +43,23 @@ const RETRIES: Sentences = {
   replay: "Up to which size a request's body is kept, so that it can be sent again.",
 };
 
+const RATE_LIMITS: Sentences = {
+  rateLimits:
+    "How fast requests may come; what comes faster is refused with 429. All of the list must let a request through. See docs/resilience.md.",
+  ...under("rateLimits[]", {
+    name: "What it is called in fields of answers and in the access log.",
+    requests: "How many requests in the time of `per`.",
+    per: "In which time; they are let through evenly, not at the turn of a window.",
+    burst: "How many may come at once after a pause.",
+    by: "What has a limit of its own; without it there is one for all requests together.",
+    "by.header": "Each value of this header field; requests without it share one limit.",
+    "by.caller": "`address`: each caller's address, of IPv6 each network of 64 bits.",
+    maxKeys: "How many callers are told apart at a time; with more, those that have come least start anew.",
+    mode: "`shadow` counts what would be refused and lets it through.",
+    fields: "`all` tells callers what is left with every answer, not only when they are refused.",
+  }),
+};
+
 const BREAKER: Sentences = {
   "": "When an endpoint that fails is left alone; each endpoint has a breaker of its own.",
   enabled: "False counts everything and refuses nothing.",
@@ -112,6 +129,7 @@ export const SENTENCES: Sentences = {
     ...under("retries", RETRIES),
     ...under("breaker", BREAKER),
     ...under("limits", LIMITS),
+    ...RATE_LIMITS,
     keepAliveToApp: "How long an unused connection to the app is kept.",
     upgrades: UPGRADES,
   }),
@@ -217,6 +235,7 @@ export const SENTENCES: Sentences = {
     "retries.attempts": "Attempts after the first; 0 is none.",
     "retries.on":
       "What is tried again: connectFailure, reset, timeout, or a status; that of the upstream unless told otherwise.",
+    ...RATE_LIMITS,
   }),
   telemetry: "What is written to standard output.",
   "telemetry.accessLog": "One line for each request.",
@@ -224,7 +243,7 @@ export const SENTENCES: Sentences = {
   shutdown: "How the sidecar ends.",
   "shutdown.grace": "How long requests may take to finish after SIGTERM.",
   workers:
-    "How many threads carry the traffic. They share the ports; limits are divided among them, and each has its own connections, breakers and retry budget.",
+    "How many threads carry the traffic. They share the ports and rate limits; other limits are divided among them, and each has its own connections, breakers and retry budget.",
 };
 
 /** Defaults that are no plain value, so that the shape cannot show them. */
@@ -260,4 +279,8 @@ export const OTHER_DEFAULTS: Sentences = {
   "upstreams.<name>.timeouts.connect": "`1s`, at most `request`",
   "upstreams.<name>.timeouts.attempt": "`10s`, at most `request`",
   "routes[].name": "its place, as in `routes[0]`",
+  "routes[].rateLimits[].name": "both numbers, as in `100-per-1s`",
+  "routes[].rateLimits[].burst": "`requests`",
+  "inbound.rateLimits[].name": "both numbers, as in `100-per-1s`",
+  "inbound.rateLimits[].burst": "`requests`",
 };

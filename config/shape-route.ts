@@ -4,6 +4,7 @@
 import * as v from "valibot";
 import { defined, mappingOf, section } from "./mapping.ts";
 import { TEXT, withDefaults } from "./shape-discovery.ts";
+import { rateLimits } from "./shape-rate-limit.ts";
 import { name, retryCondition } from "./shape-upstream.ts";
 import { duration, text, wholeNumber } from "./units.ts";
 
@@ -57,9 +58,15 @@ export const route = v.pipe(
         on: v.optional(v.array(retryCondition, "a list of conditions")),
       }),
     ),
+    rateLimits,
   }),
-  v.transform(({ timeouts: { request, attempt }, retries, ...rest }) => {
-    const policy = defined({ requestMs: request, attemptMs: attempt, retries: retries && defined(retries) });
+  v.transform(({ timeouts: { request, attempt }, retries, rateLimits: limits, ...rest }) => {
+    const policy = defined({
+      requestMs: request,
+      attemptMs: attempt,
+      retries: retries && defined(retries),
+      rateLimits: limits,
+    });
     return { ...rest, ...(Object.keys(policy).length === 0 ? {} : { policy }) };
   }),
 );

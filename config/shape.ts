@@ -10,6 +10,7 @@ import type { ConsulOptions } from "../discovery/index.ts";
 import { LOG_LEVELS } from "../telemetry/index.ts";
 import { mappingOf, section } from "./mapping.ts";
 import { discovery, flag, TEXT, withDefaults } from "./shape-discovery.ts";
+import { rateLimits } from "./shape-rate-limit.ts";
 import { route } from "./shape-route.ts";
 import {
   breakerWith,
@@ -72,12 +73,23 @@ const inbound = withDefaults(
       retries: retriesWith(1, ["connectFailure", "reset"]),
       breaker: breakerWith(false),
       limits,
+      rateLimits,
       keepAliveToApp: v.optional(duration(), "4s"),
       upgrades,
     }),
     v.transform(
-      ({ timeouts, retries, breaker, limits: most, keepAliveToApp, upgrades: to, ...listener }) => ({
+      ({
+        timeouts,
+        retries,
+        breaker,
+        limits: most,
+        rateLimits: rates,
+        keepAliveToApp,
+        upgrades: to,
+        ...listener
+      }) => ({
         listener: listenerOptions(listener),
+        ...(rates === undefined ? {} : { policy: { rateLimits: rates } }),
         app: {
           ...ALONE,
           timeouts,

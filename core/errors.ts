@@ -50,6 +50,7 @@ const TABLE = {
     "never",
     "the upstream's limits are reached and its queue of pending requests is full",
   ],
+  rate_limited: [429, "local", "never", "more requests came than a rate limit lets through"],
   connect_failed: [502, "upstream", "safe", "no connection to the endpoint could be made"],
   connect_timeout: [502, "upstream", "safe", "the endpoint did not accept a connection in time"],
   upstream_reset: [

@@ -9,6 +9,32 @@ export interface RoutePolicy {
   readonly attemptMs?: number | undefined;
   /** What is retried and how often; back-off and budget stay the upstream's. */
   readonly retries?: RoutedRetries | undefined;
+  /** All of them must admit a request. */
+  readonly rateLimits?: readonly RateLimitOptions[] | undefined;
+}
+
+/** How many requests are let through in which time. */
+export interface RateLimitOptions {
+  /** What callers are told it is called, and the access log. */
+  readonly name: string;
+  readonly requests: number;
+  /** In milliseconds. */
+  readonly perMs: number;
+  /** How many may come at once after a pause. */
+  readonly burst: number;
+  /** What has a limit of its own: all requests together, each value of a header field, or each caller's address. */
+  readonly by:
+    | { readonly of: "all" }
+    | { readonly of: "address" }
+    | { readonly of: "header"; readonly header: string };
+  /** How many callers are told apart; for one limit for all it says nothing. */
+  readonly maxKeys: number;
+  /** `shadow` counts what would be refused and lets it through. */
+  readonly mode: "enforce" | "shadow";
+  /** Which answers say what is left: those that refuse, or those that are let through as well. */
+  readonly fields: "refused" | "all";
+  /** Where the counts are, shared by all workers; one that has none makes its own. See resilience/rate-buckets.ts. */
+  readonly counts?: SharedArrayBuffer | undefined;
 }
 
 export interface RoutedRetries {

@@ -17,7 +17,7 @@ import { LoadMeter } from "./own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "./plan.ts";
 import { endpointViews, type PlaneReport, requestViews, summed } from "./report.ts";
 import * as stacks from "./stack.ts";
-import { newRequestId, systemClock, systemRandom } from "./system.ts";
+import { newRequestId, systemClock, systemRandom, threadOffsetMs } from "./system.ts";
 import type { Situation, Upstream } from "./upstream/index.ts";
 
 /** Where the ports for traffic are, by the names of the listeners. */
@@ -92,6 +92,7 @@ export class DataPlane implements Plane {
     this.stackParts = {
       clock: systemClock,
       random: systemRandom,
+      threadOffsetMs,
       log: log.log,
       tally: this.#tally,
       loadMeter: new LoadMeter(settings.counts?.inFlight, settings.counts?.place),

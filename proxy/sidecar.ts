@@ -13,6 +13,7 @@ import { ControlPlane, localPorts } from "./control/index.ts";
 import { DataPlane, type PlaneSettings } from "./data-plane.ts";
 import type { ListenAddress, Listener } from "./downstream/index.ts";
 import { mergedCounts, type PlaneReport, summed } from "./report.ts";
+import { withSharedLimits } from "./shared-limits.ts";
 import { giveBackStartupMemory } from "./startup-memory.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import type { Upstream } from "./upstream/index.ts";
@@ -63,7 +64,12 @@ export class Sidecar {
       this.#planes = new WorkerPlanes(config.workers, settings, log, () => void this.drain());
     }
     const parts = { clock: systemClock, random: systemRandom, log: log.log };
-    this.#control = new ControlPlane(config, parts, this.#planes, environment);
+    this.#control = new ControlPlane(
+      withSharedLimits(config, systemRandom),
+      parts,
+      this.#planes,
+      environment,
+    );
     this.#admin = new AdminServer(this);
   }
 

@@ -15,7 +15,7 @@ import {
   type RoutePolicy,
   stack,
 } from "../core/index.ts";
-import { breakerLayer, concurrencyLimit, deadline, retry } from "../resilience/index.ts";
+import { breakerLayer, concurrencyLimit, deadline, rateLimit, retry } from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
 import { answerLoad, type LoadMeter } from "./own-load/index.ts";
 import type { LanePlan } from "./plan.ts";
@@ -30,6 +30,8 @@ import { wellFormed } from "./well-formed.layer.ts";
 export interface StackParts {
   readonly clock: Clock;
   readonly random: Random;
+  /** What makes the clock of this thread one that is the same in all threads, in milliseconds. */
+  readonly threadOffsetMs?: number | undefined;
   readonly log: Log;
   readonly tally: RequestTally;
   /** What peers are told who ask how loaded the app is. */
@@ -136,7 +138,13 @@ interface RouteLayer {
 }
 
 /** What a route may ask for, outermost first. */
-const ROUTE_LAYERS: readonly RouteLayer[] = [];
+const ROUTE_LAYERS: readonly RouteLayer[] = [
+  {
+    // Outermost: what comes too fast costs nothing further in.
+    name: "rate-limit",
+    of: (parts, { policy }) => policy?.rateLimits && rateLimit(parts, policy.rateLimits),
+  },
+];
 
 /**
  * The layers that a route has for itself; made once with the routes. They stand outside of all that belongs to an upstream,

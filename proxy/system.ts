@@ -37,3 +37,9 @@ const machineTicks: TickSource = {
 
 /** The one clock of the process. */
 export const systemClock: TimerWheel = new TimerWheel(machineTicks);
+
+/**
+ * Added to the clock of this thread, it gives one that is the same in all threads of the process, in milliseconds: each thread
+ * counts from its own beginning, and the machine from when it was started.
+ */
+export const threadOffsetMs: number = Number(process.hrtime.bigint()) / 1e6 - performance.now();

@@ -7,6 +7,8 @@ export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
 export { OutlierDetection } from "./outlier-detection.ts";
 export { DEFAULT_OUTLIERS, type OutlierOptions } from "./outlier-options.ts";
 export type { Standing } from "./outlier-standing.ts";
+export { rateCounts } from "./rate-buckets.ts";
+export { keysOf, rateLimit } from "./rate-limit.layer.ts";
 export { retry } from "./retry.layer.ts";
 export {
   mayBeRepeated,

@@ -134,7 +134,8 @@ export class ControlPlane {
     if (service !== undefined) {
       const key = appKey(service);
       destinations[key] = plainDestination(key, { name: service.name, options: config.inbound.app });
-      listeners["inbound"] = { direction: "inbound", options: config.inbound.listener, leadsTo: key };
+      const { listener: options, policy } = config.inbound;
+      listeners["inbound"] = { direction: "inbound", options, leadsTo: key, ...(policy && { policy }) };
     }
     return { routes: namedRoutes(config), destinations, listeners, situation: this.#peers.situation };
   }

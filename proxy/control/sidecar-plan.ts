@@ -155,7 +155,7 @@ function originOf(
 }
 
 function inboundListener(definition: SidecarDefinition, config: Config, leadsTo: string): ListenerPlan {
-  const { listener } = config.inbound;
+  const { listener, policy } = config.inbound;
   return {
     direction: "inbound",
     options: {
@@ -164,6 +164,7 @@ function inboundListener(definition: SidecarDefinition, config: Config, leadsTo:
       maxConnections: definition.maxInboundConnections ?? listener.maxConnections,
     },
     leadsTo,
+    ...(policy === undefined ? {} : { policy }),
   };
 }
 

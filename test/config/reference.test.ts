@@ -17,9 +17,10 @@ const written: unknown = JSON.parse(readFileSync(join(ROOT, "docs/heddle.schema.
 /** The smallest file in which every section has a place. */
 const BASE = {
   service: { name: "web", port: 3000 },
+  inbound: { rateLimits: [{ requests: 100, by: { caller: "address" } }] },
   discovery: { consul: {} },
   upstreams: { orders: { endpoints: [{ address: "127.0.0.1:9001" }] } },
-  routes: [{ to: [{ upstream: "orders" }] }],
+  routes: [{ to: [{ upstream: "orders" }], rateLimits: [{ requests: 100, by: { header: "x-api-key" } }] }],
 };
 
 /** The same for sources that are not in the file itself; each is of one kind. */

@@ -1,0 +1,27 @@
+/**
+ * Memory for what is counted once for all workers: rate limits. It is made before the plan, so that each worker is given the same, and
+ * one that takes the place of another goes on where that one stopped.
+ */
+import type { Config } from "../config/index.ts";
+import type { Random, RoutePolicy } from "../core/index.ts";
+import { keysOf, rateCounts } from "../resilience/index.ts";
+
+/** The configuration, with a place for the counts of each rate limit. */
+export function withSharedLimits(config: Config, random: Random): Config {
+  const shared = <P extends RoutePolicy>(policy: P): P => {
+    if (policy.rateLimits === undefined) return policy;
+    const rateLimits = policy.rateLimits.map((limit) => ({
+      ...limit,
+      counts: rateCounts(keysOf(limit), random),
+    }));
+    return { ...policy, rateLimits };
+  };
+  const { inbound, routes } = config;
+  return {
+    ...config,
+    inbound: inbound.policy === undefined ? inbound : { ...inbound, policy: shared(inbound.policy) },
+    routes: routes.map((route) =>
+      route.policy === undefined ? route : { ...route, policy: shared(route.policy) },
+    ),
+  };
+}
