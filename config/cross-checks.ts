@@ -6,6 +6,7 @@
  */
 import { inSubset, subsetText } from "../discovery/index.ts";
 import { candidateFaults, hashFaults, sessionFaults } from "./cross-checks-balancing.ts";
+import { limitFaults } from "./cross-checks-overload.ts";
 import { rateLimitFaults } from "./cross-checks-rate-limits.ts";
 import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
@@ -28,6 +29,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...rateLimitFaults(config, isSet),
     ...portFaults(config, isSet),
     ...timeoutFaults(config, isSet),
+    ...limitFaults(config, isSet),
     ...usefulFaults(config),
   ];
 }

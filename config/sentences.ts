@@ -5,6 +5,7 @@
  * without a sentence fails, and a sentence without a setting.
  */
 import { DISCOVERY_SENTENCES, type Sentences, SUPPLY_SENTENCES, under } from "./sentences-discovery.ts";
+import { LIMITS, OVERLOAD } from "./sentences-overload.ts";
 
 const LISTENER: Sentences = {
   listen: "Where to listen.",
@@ -91,13 +92,6 @@ const OUTLIERS: Sentences = {
   "ejection.share": "The share of the endpoints that may be out together; one always may.",
   "ejection.keep": "How many endpoints must be left.",
   probes: "How many good requests in a row, one at a time, bring an outlier back.",
-};
-
-const LIMITS: Sentences = {
-  "": "How much at the same time; what does not fit is answered with 503 before any work is done.",
-  connections: "Connections, over all endpoints together.",
-  pending: "Requests that may wait for their turn, and as many for a connection.",
-  requests: "Requests under way, until the last byte of their answer.",
 };
 
 export const SENTENCES: Sentences = {
@@ -242,6 +236,7 @@ export const SENTENCES: Sentences = {
   "telemetry.logLevel": "How much the sidecar says about itself.",
   shutdown: "How the sidecar ends.",
   "shutdown.grace": "How long requests may take to finish after SIGTERM.",
+  ...OVERLOAD,
   workers:
     "How many threads carry the traffic. They share the ports and rate limits; other limits are divided among them, and each has its own connections, breakers and retry budget.",
 };
@@ -249,6 +244,7 @@ export const SENTENCES: Sentences = {
 /** Defaults that are no plain value, so that the shape cannot show them. */
 export const OTHER_DEFAULTS: Sentences = {
   "service.id": "name, host and port",
+  "overload.memoryLimit": "that of the control group",
   "service.advertise": "the address of `inbound.listen`, or the agent's if that is every address",
   "inbound.timeouts.connect": "`1s`, at most `request`",
   "inbound.timeouts.attempt": "`60s`, at most `request`",

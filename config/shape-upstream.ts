@@ -15,6 +15,7 @@ import {
   subset,
   withDefaults,
 } from "./shape-discovery.ts";
+import { limits } from "./shape-overload.ts";
 import { duration, percent, size, text, wholeNumber } from "./units.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9._-]{0,252})$/;
@@ -43,14 +44,6 @@ export const timeoutsWith = (attemptMs: number, request: string) =>
       })),
     ),
   );
-
-export const limits = withDefaults(
-  section({
-    connections: v.optional(wholeNumber(1, 65_535), 1024),
-    pending: v.optional(wholeNumber(0, 1_000_000), 1024),
-    requests: v.optional(wholeNumber(1, 1_000_000), 1024),
-  }),
-);
 
 const RETRY_CONDITION = "one of connectFailure, reset, timeout, or a status from 400 to 599";
 export const retryCondition = v.union(

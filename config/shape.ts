@@ -10,17 +10,10 @@ import type { ConsulOptions } from "../discovery/index.ts";
 import { LOG_LEVELS } from "../telemetry/index.ts";
 import { mappingOf, section } from "./mapping.ts";
 import { discovery, flag, TEXT, withDefaults } from "./shape-discovery.ts";
+import { limits, overload } from "./shape-overload.ts";
 import { rateLimits } from "./shape-rate-limit.ts";
 import { route } from "./shape-route.ts";
-import {
-  breakerWith,
-  limits,
-  name,
-  retriesWith,
-  timeoutsWith,
-  upgrades,
-  upstream,
-} from "./shape-upstream.ts";
+import { breakerWith, name, retriesWith, timeoutsWith, upgrades, upstream } from "./shape-upstream.ts";
 import { address, duration, host, size, text, wholeNumber } from "./units.ts";
 
 const listenerWith = (listen: string) => ({
@@ -168,6 +161,7 @@ export const shape = section({
       v.transform(({ grace }) => ({ graceMs: grace })),
     ),
   ),
+  overload,
   workers: v.optional(wholeNumber(1, 64), 1),
 });
 

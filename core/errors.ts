@@ -51,6 +51,8 @@ const TABLE = {
     "the upstream's limits are reached and its queue of pending requests is full",
   ],
   rate_limited: [429, "local", "never", "more requests came than a rate limit lets through"],
+  queue_timeout: [503, "local", "never", "the request had no turn within limits.queueTimeout; never sent on"],
+  overloaded: [503, "local", "never", "this sidecar is overloaded and refuses what is less critical first"],
   connect_failed: [502, "upstream", "safe", "no connection to the endpoint could be made"],
   connect_timeout: [502, "upstream", "safe", "the endpoint did not accept a connection in time"],
   upstream_reset: [

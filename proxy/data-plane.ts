@@ -13,6 +13,7 @@ import { type ProcessLog, RequestTally } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
 import { drain } from "./drain.ts";
+import { OverloadMonitor, type OverloadOptions } from "./overload.ts";
 import { LoadMeter } from "./own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "./plan.ts";
 import { endpointViews, type PlaneReport, requestViews, summed } from "./report.ts";
@@ -68,6 +69,8 @@ export interface PlaneSettings {
   readonly accessLog: boolean;
   /** Where it counts what its app has in flight, and which place is its own; undefined when it is alone. */
   readonly counts?: { readonly inFlight: Int32Array; readonly place: number };
+  /** Undefined where it does not look after itself. */
+  readonly overload?: OverloadOptions | undefined;
   /** Told when a name that is `pending` has been called. */
   readonly onWanted: (name: string) => void;
 }
@@ -97,6 +100,8 @@ export class DataPlane implements Plane {
       tally: this.#tally,
       loadMeter: new LoadMeter(settings.counts?.inFlight, settings.counts?.place),
       writeAccess: settings.accessLog ? log.writeAccess : undefined,
+      overload:
+        settings.overload === undefined ? undefined : new OverloadMonitor(settings.overload, systemClock),
     };
     this.#destinations = new Destinations(this.stackParts, settings.onWanted);
   }
@@ -111,6 +116,7 @@ export class DataPlane implements Plane {
 
   async start(plan: Plan, at: PlaneAddresses = {}): Promise<PlaneAddresses> {
     this.situate(plan.situation);
+    this.stackParts.overload?.start();
     for (const [name, leads] of Object.entries(plan.destinations)) this.#destinations.lead(name, leads, {});
     this.#outbound = stacks.outbound(this.stackParts, plan.routes, this.#destinations.handlers);
     const addresses: Record<string, ListenAddress> = {};
@@ -170,6 +176,7 @@ export class DataPlane implements Plane {
       connections: this.#perDirection((listener) => listener.connections),
       connectionsRefused: summed([this.#perDirection(({ hungUp }) => hungUp), this.#refusedBefore]),
       tally: this.#tally.counted(),
+      overload: this.stackParts.overload?.report(),
     };
   }
 
@@ -188,6 +195,7 @@ export class DataPlane implements Plane {
   }
 
   async destroy(): Promise<void> {
+    this.stackParts.overload?.stop();
     for (const listener of this.listeners) listener.destroy();
     this.#destinations.stop();
   }

@@ -6,6 +6,7 @@ import type { ReplicaLoad } from "../balancing/index.ts";
 import { type Exchange, identityText, pathOf } from "../core/index.ts";
 import type { BreakerState, Standing } from "../resilience/index.ts";
 import type { CountedRequests, UpstreamCounts } from "../telemetry/index.ts";
+import type { OverloadReport } from "./overload.ts";
 import { own } from "./own.ts";
 import type { Upstream } from "./upstream/index.ts";
 
@@ -61,6 +62,8 @@ export interface PlaneReport {
   readonly connections: Readonly<Record<string, number>>;
   readonly connectionsRefused: Readonly<Record<string, number>>;
   readonly tally: CountedRequests;
+  /** Undefined where the sidecar does not look after itself. */
+  readonly overload?: OverloadReport | undefined;
 }
 
 export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[] {
@@ -188,6 +191,7 @@ export function addedCounts(a: UpstreamCounts, b: UpstreamCounts): UpstreamCount
       busy: a.connections.busy + b.connections.busy,
       idle: a.connections.idle + b.connections.idle,
     },
+    limit: a.limit + b.limit,
     pending: a.pending + b.pending,
   };
 }
@@ -199,6 +203,7 @@ export function pastCounts(counts: UpstreamCounts): UpstreamCounts {
     breakers: { closed: 0, open: 0, halfOpen: 0 },
     endpoints: { available: 0, refused: 0, ejected: 0 },
     connections: { connecting: 0, busy: 0, idle: 0 },
+    limit: 0,
     pending: 0,
   };
 }

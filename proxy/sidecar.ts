@@ -12,6 +12,7 @@ import { AdminServer } from "./admin/index.ts";
 import { ControlPlane, localPorts } from "./control/index.ts";
 import { DataPlane, type PlaneSettings } from "./data-plane.ts";
 import type { ListenAddress, Listener } from "./downstream/index.ts";
+import { mergedOverload, type OverloadOptions } from "./overload.ts";
 import { mergedCounts, type PlaneReport, summed } from "./report.ts";
 import { withSharedLimits } from "./shared-limits.ts";
 import { giveBackStartupMemory } from "./startup-memory.ts";
@@ -55,6 +56,7 @@ export class Sidecar {
     this.metrics = new Metrics(() => this.#counts());
     const settings: PlaneSettings = {
       accessLog: config.telemetry.accessLog,
+      overload: overloadOf(config),
       onWanted: (name) => this.#control.wanted(name),
     };
     if (config.workers === 1) {
@@ -166,10 +168,17 @@ export class Sidecar {
       inFlight: summed(reports.map(({ inFlight }) => inFlight)),
       connections: summed(reports.map(({ connections }) => connections)),
       connectionsRefused: summed(reports.map(({ connectionsRefused }) => connectionsRefused)),
+      overload: mergedOverload(reports.map(({ overload }) => overload)),
       discovery: this.#control.counts(),
       droppedLogLines: this.log.droppedLines(),
     };
   }
+}
+
+/** Undefined where the sidecar does not look after itself. */
+function overloadOf({ overload, service }: Config): OverloadOptions | undefined {
+  const { enabled, ...options } = overload;
+  return enabled ? { ...options, healthPath: service?.check.httpPath } : undefined;
 }
 
 /** One data plane as all there are. */

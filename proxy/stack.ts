@@ -17,12 +17,14 @@ import {
 } from "../core/index.ts";
 import { breakerLayer, concurrencyLimit, deadline, rateLimit, retry } from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
+import type { OverloadMonitor } from "./overload.ts";
 import { answerLoad, type LoadMeter } from "./own-load/index.ts";
 import type { LanePlan } from "./plan.ts";
 import { rescue } from "./rescue.layer.ts";
 import { rewrite } from "./rewrite.layer.ts";
 import { route, routeWithin } from "./route.layer.ts";
 import type { RouteOptions } from "./route.ts";
+import { shed } from "./shed.layer.ts";
 import { balance, forward, heardLoad, load, type Upstream, type UpstreamEndpoint } from "./upstream/index.ts";
 import { wellFormed } from "./well-formed.layer.ts";
 
@@ -36,6 +38,8 @@ export interface StackParts {
   readonly tally: RequestTally;
   /** What peers are told who ask how loaded the app is. */
   readonly loadMeter: LoadMeter;
+  /** Undefined when this sidecar does not look after itself. */
+  readonly overload?: OverloadMonitor | undefined;
   /** Undefined when the access log is off. */
   readonly writeAccess: AccessLogWriter | undefined;
 }
@@ -121,6 +125,8 @@ function listenerLayers(parts: StackParts): Layer[] {
     rescue(parts.log),
     // Before anything reads a field: a request that cannot be read in one way only is not read at all.
     wellFormed(),
+    // Before any work, and behind what a refusal must be seen by. Only where it is asked for.
+    ...(parts.overload === undefined ? [] : [shed(parts.overload, parts.random)]),
   ];
 }
 

@@ -1,43 +1,94 @@
 /**
  * Admission to an upstream. The permit is held until the answer has been handed over to its last byte: a slow
  * download occupies the upstream just as a slow computation does.
+ *
+ * A limit that adapts is told how long a request took until the head of its answer, where that says something of the
+ * upstream: an answer to the first attempt that is no failure, or no answer in time, which took at least so long. A failure
+ * may come at once, and a second attempt has waited for the first.
  */
 import {
+  asProxyError,
   type Clock,
+  criticalityRank,
   type Exchange,
   type Handler,
   type Layer,
   ProxyError,
   type ProxyResponse,
+  watch,
 } from "../core/index.ts";
-import type { ConcurrencyLimit, Turn } from "./concurrency-limit.ts";
+import type { ConcurrencyLimit } from "./concurrency-limit.ts";
+import { Turn } from "./turn-queue.ts";
 import { waitFor } from "./wait.ts";
 
 export function concurrencyLimit(clock: Clock, limit: ConcurrencyLimit): Layer {
-  const release = () => limit.release();
+  const { queueMs } = limit.options;
+  const release = () => limit.release(clock.recentMs);
+  const overflow = () =>
+    new ProxyError("overflow", "the upstream's limits are reached and its queue is full");
 
   function turn(exchange: Exchange): Promise<void> {
     return waitFor<void>(exchange, clock, "queue", (done, fail) => {
-      const mine: Turn = { granted: () => done() };
-      if (!limit.tryQueue(mine))
-        fail(new ProxyError("overflow", "the upstream's limits are reached and its queue is full"));
-      return () => limit.leave(mine);
+      const leave = () => {
+        late?.cancel();
+        limit.leave(mine);
+      };
+      const mine = new Turn(
+        criticalityRank(exchange),
+        () => {
+          late?.cancel();
+          done();
+        },
+        () => fail(overflow()),
+      );
+      const late = limit.tryQueue(mine, clock.recentMs) ? tooLate(fail) : undefined;
+      if (late === undefined) fail(overflow());
+      return leave;
     });
+  }
+
+  function tooLate(fail: (reason: ProxyError) => void) {
+    return clock.schedule(queueMs, () =>
+      fail(new ProxyError("queue_timeout", `it had no turn within ${queueMs} ms`)),
+    );
   }
 
   return {
     name: "limit",
     wrap(next: Handler): Handler {
+      const admitted = limit.adaptive === undefined ? next : observed(next, clock, limit);
       async function queued(exchange: Exchange): Promise<ProxyResponse> {
         await turn(exchange);
         exchange.onSettled(release);
-        return next(exchange);
+        return admitted(exchange);
       }
       return (exchange) => {
-        if (!limit.tryAcquire()) return queued(exchange);
+        if (!limit.tryAcquire(clock.recentMs)) return queued(exchange);
         exchange.onSettled(release);
-        return next(exchange);
+        return admitted(exchange);
       };
     },
   };
 }
+
+function observed(next: Handler, clock: Clock, limit: ConcurrencyLimit): Handler {
+  return (exchange) => {
+    const startedAtMs = clock.recentMs;
+    return watch(
+      next,
+      exchange,
+      ({ status }) => {
+        if (exchange.attempts !== 1 || status >= 500 || status === 429) return;
+        const nowMs = clock.recentMs;
+        limit.observe(nowMs - startedAtMs, nowMs);
+      },
+      (thrown) => {
+        if (!OUT_OF_TIME.has(asProxyError(thrown).code)) return;
+        const nowMs = clock.now();
+        limit.observe(nowMs - startedAtMs, nowMs);
+      },
+    );
+  };
+}
+
+const OUT_OF_TIME: ReadonlySet<string> = new Set(["attempt_timeout", "deadline_exceeded"]);

@@ -18,5 +18,6 @@ export {
   type RetryRefusal,
 } from "./retry.ts";
 export { DEFAULT_RETRY_BUDGET, RetryBudget } from "./retry-budget.ts";
+export { isShed, LastingDelay, Pressure, pressureOf } from "./shedding.ts";
 export { waitFor } from "./wait.ts";
 export type { Ending, WatchedEndpoint } from "./watched-endpoint.ts";

@@ -94,6 +94,21 @@ export const METRICS = {
     labels: ["upstream"],
     help: "Requests waiting for a permit or a connection",
   },
+  heddle_concurrency_limit: {
+    type: "gauge",
+    labels: ["upstream"],
+    help: "Requests that are let through at a time",
+  },
+  heddle_overload_pressure: {
+    type: "gauge",
+    labels: ["resource"],
+    help: "How short the sidecar is of event_loop and memory, from 0 to 1, where it looks",
+  },
+  heddle_shed_total: {
+    type: "counter",
+    labels: ["criticality"],
+    help: "Requests refused as the sidecar was overloaded",
+  },
   heddle_discovery_watches: {
     type: "gauge",
     labels: [],

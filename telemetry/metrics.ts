@@ -24,6 +24,8 @@ export interface UpstreamCounts {
   readonly breakers: Readonly<Record<"closed" | "open" | "halfOpen", number>>;
   readonly endpoints: Readonly<Record<"available" | "refused" | "ejected", number>>;
   readonly connections: Readonly<Record<"connecting" | "busy" | "idle", number>>;
+  /** Requests that are let through at a time, as it is now. */
+  readonly limit: number;
   readonly pending: number;
 }
 
@@ -47,6 +49,10 @@ export interface Counts {
   readonly inFlight: Readonly<Record<string, number>>;
   readonly connections: Readonly<Record<string, number>>;
   readonly connectionsRefused: Readonly<Record<string, number>>;
+  /** Of the sidecar itself, where it looks. */
+  readonly overload?:
+    | { readonly pressure: Readonly<Record<string, number>>; readonly shed: Readonly<Record<string, number>> }
+    | undefined;
   readonly discovery: DiscoveryCounts;
   readonly droppedLogLines: number;
 }
@@ -106,6 +112,15 @@ export class Metrics {
     this.#define("heddle_pool_opened_total", (set) => each(set, (c) => [[{}, c.connectionsOpened]]));
     this.#define("heddle_pool_resent_total", (set) => each(set, (c) => [[{}, c.resent]]));
     this.#define("heddle_pending_requests", (set) => each(set, (c) => [[{}, c.pending]]));
+    this.#define("heddle_concurrency_limit", (set) => each(set, (c) => [[{}, c.limit]]));
+    this.#define("heddle_overload_pressure", (set) => {
+      for (const [resource, pressure] of Object.entries(this.#counts.overload?.pressure ?? {}))
+        set({ resource }, pressure);
+    });
+    this.#define("heddle_shed_total", (set) => {
+      for (const [criticality, count] of Object.entries(this.#counts.overload?.shed ?? {}))
+        set({ criticality }, count);
+    });
     this.#define("heddle_discovery_watches", (set) => set({}, this.#counts.discovery.watches));
     this.#define("heddle_discovery_questions_total", (set) => {
       const { answered, failed } = this.#counts.discovery;

@@ -1,6 +1,7 @@
 /**
  * All experiments, in the order of the table. A new one is one file and one line here.
  */
+import { adaptiveLimit } from "./experiments/adaptive-limit.ts";
 import { beyondRoundRobin } from "./experiments/beyond-round-robin.ts";
 import { boundedLoad } from "./experiments/bounded-load.ts";
 import { fanOut } from "./experiments/fan-out.ts";
@@ -32,6 +33,7 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   priorities,
   outliers,
   prequal: prequalExperiment,
+  "adaptive-limit": adaptiveLimit,
 };
 
 /** The names of those that take seconds of CPU, in the order of how many. */
@@ -41,4 +43,5 @@ export const LONGEST_FIRST: readonly string[] = [
   "own-view",
   "slow-start",
   "outliers",
+  "adaptive-limit",
 ];

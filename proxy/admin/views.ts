@@ -4,6 +4,7 @@
 import type { Config } from "../../config/index.ts";
 import type { SupplyView } from "../../discovery/index.ts";
 import { type Metrics, type ProcessLog, RequestTally } from "../../telemetry/index.ts";
+import { OverloadMonitor } from "../overload.ts";
 import { own } from "../own.ts";
 import { LoadMeter } from "../own-load/index.ts";
 import { type EndpointView, mergedEndpoints, type PlaneReport } from "../report.ts";
@@ -40,6 +41,7 @@ export function stackView({ config, log }: AdminSubject): Record<string, readonl
     log: log.log,
     tally: new RequestTally(),
     loadMeter: new LoadMeter(),
+    overload: config.overload.enabled ? new OverloadMonitor(config.overload, systemClock) : undefined,
     writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
   };
   const sample = new Upstream("sample", config.inbound.app, parts, (of, to) => endpoint(parts, of, to));

@@ -76,6 +76,7 @@ export function tuned(options: UpstreamOptions, tuning: UpstreamTuning): Upstrea
     ...options,
     timeouts: { ...timeouts, connectMs: Math.min(connectMs ?? timeouts.connectMs, timeouts.requestMs) },
     limits: {
+      ...limits,
       connections: maxConnections ?? limits.connections,
       pending: maxPending ?? limits.pending,
       requests: maxRequests ?? limits.requests,

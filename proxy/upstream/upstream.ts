@@ -113,7 +113,7 @@ export class Upstream {
   ) {
     this.name = name;
     this.options = options;
-    this.limit = new ConcurrencyLimit(options.limits);
+    this.limit = new ConcurrencyLimit(options.limits, parts.random);
     this.budget = new RetryBudget(options.retries.budget);
     this.#parts = parts;
     this.#balancer = createBalancer(options.balancing, parts.random);
@@ -309,6 +309,7 @@ export class Upstream {
         ejected: this.#endpoints.size - available - breakers.open,
       },
       connections: this.#pool.counts(),
+      limit: this.limit.limit,
       pending: this.limit.waiting + this.#pool.waiting,
     };
   }

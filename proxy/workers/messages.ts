@@ -5,6 +5,7 @@ import type { Endpoint } from "../../core/index.ts";
 import type { LogLevel } from "../../telemetry/index.ts";
 import type { PlaneAddresses } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
+import type { OverloadOptions } from "../overload.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
 import type { Situation } from "../upstream/index.ts";
@@ -12,6 +13,7 @@ import type { Situation } from "../upstream/index.ts";
 /** What a worker is given when it is made. */
 export interface WorkerSettings {
   readonly accessLog: boolean;
+  readonly overload: OverloadOptions | undefined;
   readonly logLevel: LogLevel;
   /** Shared by all workers: requests that the app has in flight, by the number of the worker. */
   readonly inFlight: Int32Array;

@@ -37,6 +37,7 @@ function upstreamPerWorker(plan: UpstreamPlan, workers: number): UpstreamPlan {
     options: {
       ...plan.options,
       limits: {
+        ...limits,
         connections: share(limits.connections),
         pending: share(limits.pending),
         requests: share(limits.requests),

@@ -48,8 +48,8 @@ export class WorkerPlane implements Plane {
     this.number = number;
     this.#log = log;
     this.#onWanted = settings.onWanted;
-    const { accessLog } = settings;
-    const workerData: WorkerSettings = { accessLog, logLevel: log.level, inFlight, number };
+    const { accessLog, overload } = settings;
+    const workerData: WorkerSettings = { accessLog, overload, logLevel: log.level, inFlight, number };
     this.#worker = new Worker(WORKER, { workerData });
     this.#exited = once(this.#worker, "exit").catch(() => {});
     // Nobody awaits these if the thread ends early.

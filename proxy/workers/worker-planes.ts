@@ -225,6 +225,7 @@ function onlyCounted(report: PlaneReport): PlaneReport {
     requests: [],
     inFlight: {},
     connections: {},
+    overload: report.overload === undefined ? undefined : { ...report.overload, pressure: {} },
     upstreams: report.upstreams.map(pastCounts),
   };
 }

@@ -7,7 +7,7 @@ import { DataPlane } from "../data-plane.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 
 const port = parentPort!;
-const { accessLog, logLevel, inFlight, number } = workerData as WorkerSettings;
+const { accessLog, overload, logLevel, inFlight, number } = workerData as WorkerSettings;
 const say = (message: FromWorker) => port.postMessage(message);
 
 const log: ProcessLog = relayedLog(logLevel, {
@@ -15,7 +15,12 @@ const log: ProcessLog = relayedLog(logLevel, {
   access: (lines) => say({ say: "access", lines }),
 });
 const plane = new DataPlane(
-  { accessLog, counts: { inFlight, place: number }, onWanted: (name) => say({ say: "wanted", name }) },
+  {
+    accessLog,
+    overload,
+    counts: { inFlight, place: number },
+    onWanted: (name) => say({ say: "wanted", name }),
+  },
   log,
 );
 /** A listener that is closed while the first ones are being opened must not be opened after that. */

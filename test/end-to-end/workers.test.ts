@@ -158,14 +158,14 @@ test("a sidecar with workers drains like any other: no request under way is lost
 
 test("what bounds a number is divided among the workers, rounded up; shares and times are not", (t) => {
   const { options } = parseConfig(
-    "upstreams: { orders: { endpoints: [127.0.0.1:1], limits: { connections: 10, pending: 0, requests: 3 } } }",
+    "upstreams: { orders: { endpoints: [127.0.0.1:1], limits: { connections: 10, pending: 0, requests: 3, queueTimeout: 2s } } }",
     "test.yaml",
     {},
   ).upstreams["orders"]!;
   const part = leadsPerWorker(plainDestination("orders", { name: "orders", options }), 4);
   if (part === "pending") throw new Error("it leads somewhere");
   const { limits, retries, timeouts } = part.upstreams["orders"]!.options;
-  t.match(limits, { connections: 3, pending: 0, requests: 1 });
+  t.match(limits, { connections: 3, pending: 0, requests: 1, queueMs: 2000 });
   t.match(retries.budget, { ratio: 0.2, minPerSecond: 2.5 });
   t.same(timeouts, options.timeouts);
   const { listener } = parseConfig("service: { name: web, port: 1 }", "test.yaml", {}).inbound;

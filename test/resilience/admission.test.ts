@@ -1,12 +1,14 @@
 import { test } from "tap";
 import { Body, below, type Exchange, type Handler, ProxyError, stack } from "../../core/index.ts";
-import type { Turn } from "../../resilience/concurrency-limit.ts";
 import { ConcurrencyLimit, concurrencyLimit, deadline, waitFor } from "../../resilience/index.ts";
+import { Turn } from "../../resilience/turn-queue.ts";
 import { exchangeOf, responseOf } from "../support/exchange.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 
 const GONE = new ProxyError("client_closed", "the caller closed the connection");
+/** No wait in these tests lasts half of it. */
+const PATIENT = 1_000_000;
 const SOURCE = { pause() {}, resume() {}, cancel() {} };
 
 /** How a promise stands after everything has run that could: a status, an error's code, or "waits". */
@@ -134,9 +136,9 @@ test("a request whose body is still arriving has its time from the body's end", 
 
 test("a wait that began while the body was arriving ends at the deadline, too", async (t) => {
   const clock = new ManualClock();
-  const limit = new ConcurrencyLimit({ requests: 1, pending: 1 });
+  const limit = new ConcurrencyLimit({ requests: 1, pending: 1, queueMs: PATIENT }, seededRandom(1));
   const handle = stack([deadline(clock, { requestMs: 300 }), concurrencyLimit(clock, limit)], answers);
-  limit.tryAcquire();
+  limit.tryAcquire(0);
   const body = new Body(SOURCE, undefined);
   const answer = handle(exchangeOf({ nowMs: clock.now(), body }));
   clock.advance(200);
@@ -150,9 +152,9 @@ test("a wait that began while the body was arriving ends at the deadline, too", 
 
 test("a request whose body is held back by the wait itself does not wait for ever", async (t) => {
   const clock = new ManualClock();
-  const limit = new ConcurrencyLimit({ requests: 1, pending: 1 });
+  const limit = new ConcurrencyLimit({ requests: 1, pending: 1, queueMs: PATIENT }, seededRandom(1));
   const handle = stack([deadline(clock, { requestMs: 300 }), concurrencyLimit(clock, limit)], answers);
-  limit.tryAcquire();
+  limit.tryAcquire(0);
   const answer = handle(exchangeOf({ nowMs: clock.now(), body: new Body(SOURCE, undefined) }));
   clock.advance(299);
   t.equal(await standing(answer), "waits");
@@ -163,41 +165,47 @@ test("a request whose body is held back by the wait itself does not wait for eve
 
 // --- so many at a time
 
-const turn = (granted: () => void): Turn => ({ granted });
+const turn = (granted: () => void) => new Turn(1, granted, () => {});
 
 test("permits are given while there are some, then turns in the order of arrival, then nothing", async (t) => {
-  const limit = new ConcurrencyLimit({ requests: 2, pending: 3 });
-  t.same([limit.tryAcquire(), limit.tryAcquire(), limit.tryAcquire()], [true, true, false]);
+  const limit = new ConcurrencyLimit({ requests: 2, pending: 3, queueMs: PATIENT }, seededRandom(1));
+  t.same([limit.tryAcquire(0), limit.tryAcquire(0), limit.tryAcquire(0)], [true, true, false]);
   const granted: string[] = [];
   const turns = ["first", "second", "third", "fourth"].map((name) => turn(() => granted.push(name)));
   t.same(
-    turns.map((one) => limit.tryQueue(one)),
+    turns.map((one) => limit.tryQueue(one, 0)),
     [true, true, true, false],
   );
   t.equal(limit.waiting, 3);
-  limit.release();
+  limit.release(0);
   t.same(granted, ["first"]);
   limit.leave(turns[1]!);
   limit.leave(turns[1]!);
-  limit.release();
+  limit.release(0);
   t.same(granted, ["first", "third"], "who has left is passed over");
   t.same([limit.held, limit.waiting], [2, 0], "a permit that is handed on was never free");
-  limit.release();
-  limit.release();
+  limit.release(0);
+  limit.release(0);
   t.equal(limit.held, 0);
-  t.equal(limit.tryAcquire(), true);
+  t.equal(limit.tryAcquire(0), true);
 });
 
 test("without a queue a full limit refuses at once", async (t) => {
-  const limit = new ConcurrencyLimit({ requests: 1, pending: 0 });
-  t.equal(limit.tryAcquire(), true);
-  t.equal(limit.tryQueue(turn(() => {})), false);
+  const limit = new ConcurrencyLimit({ requests: 1, pending: 0, queueMs: PATIENT }, seededRandom(1));
+  t.equal(limit.tryAcquire(0), true);
+  t.equal(
+    limit.tryQueue(
+      turn(() => {}),
+      0,
+    ),
+    false,
+  );
 });
 
 /** A limit over an endpoint that answers when it is told; every exchange is settled by the test. */
 function limited(requests: number, pending: number) {
   const clock = new ManualClock();
-  const limit = new ConcurrencyLimit({ requests, pending });
+  const limit = new ConcurrencyLimit({ requests, pending, queueMs: PATIENT }, seededRandom(1));
   const entered: Exchange[] = [];
   const handle = concurrencyLimit(clock, limit).wrap(async (exchange) => {
     entered.push(exchange);

@@ -152,6 +152,7 @@ const COUNTS: UpstreamCounts = {
   breakers: { closed: 2, open: 1, halfOpen: 0 },
   endpoints: { available: 2, refused: 1, ejected: 1 },
   connections: { connecting: 1, busy: 2, idle: 3 },
+  limit: 18,
   pending: 6,
 };
 
@@ -162,6 +163,10 @@ const NOW: Counts = {
   connections: { inbound: 3, outbound: 4 },
   connectionsRefused: { inbound: 0, outbound: 11 },
   discovery: { watches: 12, answered: 13, failed: 14, sources: { current: 15, silent: 16 } },
+  overload: {
+    pressure: { event_loop: 0.25, memory: 0.5 },
+    shed: { critical: 0, default: 19, sheddable: 20 },
+  },
   droppedLogLines: 9,
 };
 
@@ -236,13 +241,16 @@ test("each value is the one of its source, at each scrape anew", async (t) => {
       value("heddle_requests_in_flight", { direction: "inbound" }),
       value("heddle_connections", { direction: "outbound" }),
       value("heddle_connections_refused_total", { direction: "outbound" }),
+      value("heddle_concurrency_limit", { upstream }),
+      value("heddle_overload_pressure", { resource: "memory" }),
+      value("heddle_shed_total", { criticality: "sheddable" }),
       value("heddle_discovery_watches"),
       value("heddle_discovery_questions_total", { outcome: "answered" }),
       value("heddle_discovery_questions_total", { outcome: "failed" }),
       value("heddle_discovery_sources", { state: "silent" }),
       value("heddle_log_lines_dropped_total"),
     ],
-    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 12, 13, 14, 16, 9],
+    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 18, 0.5, 20, 12, 13, 14, 16, 9],
   );
   t.ok(value("process_cpu_seconds_total") > 0);
   t.ok(value("process_resident_memory_bytes") > 1e6);

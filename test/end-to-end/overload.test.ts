@@ -1,0 +1,172 @@
+import type { ServerResponse } from "node:http";
+import { test } from "tap";
+import { call, startApp } from "../support/apps.ts";
+import { startInProcess } from "../support/in-process.ts";
+
+/** An app of so many workers: what is more waits inside it. It is told when to answer. */
+async function startSlowApp(t: Parameters<typeof startApp>[0]) {
+  const held: { readonly path: string; readonly response: ServerResponse }[] = [];
+  const order: string[] = [];
+  let waiting: (() => void) | undefined;
+  const app = await startApp(t, (request, response) => {
+    order.push(request.url!);
+    held.push({ path: request.url!, response });
+    waiting?.();
+  });
+  return {
+    app,
+    order,
+    held,
+    async until(count: number) {
+      while (order.length < count) await new Promise<void>((resolve) => (waiting = resolve));
+    },
+    answerOne() {
+      held.shift()?.response.end("done");
+    },
+  };
+}
+
+test("an app asked for three times what fits answers what was let in, critical requests first; the rest is told so", async (t) => {
+  const slow = await startSlowApp(t);
+  const heddle = await startInProcess(
+    t,
+    `service: { name: web, port: ${slow.app.port} }
+inbound: { listen: 127.0.0.1:0, limits: { requests: 2, pending: 4, queueTimeout: 20s }, timeouts: { request: 30s } }`,
+  );
+  const { port } = heddle.addresses.inbound!;
+  const waiting = (count: number) =>
+    eventually(async () => (await heddle.metric("heddle_pending_requests")) === count);
+  const ask = (path: string, criticality: string) =>
+    call(port, "web", { path, headers: { "x-heddle-criticality": criticality } });
+  const running = [ask("/running/1", "default"), ask("/running/2", "default")];
+  await slow.until(2);
+  const sheddable = [ask("/sheddable/1", "sheddable"), ask("/sheddable/2", "sheddable")];
+  await waiting(2);
+  const usual = [ask("/default/1", "default"), ask("/default/2", "default")];
+  await waiting(4);
+  const critical = [ask("/critical/1", "critical"), ask("/critical/2", "critical")];
+  const refused = [...(await Promise.all(sheddable)), await ask("/sheddable/3", "sheddable")];
+  t.same(
+    refused.map(({ status, headers }) => [status, headers["x-heddle-error"]]),
+    [
+      [503, "overflow"],
+      [503, "overflow"],
+      [503, "overflow"],
+    ],
+  );
+  t.equal(slow.app.served, 2, "and nothing of them has reached the app");
+  for (let served = 3; served <= 6; served++) {
+    slow.answerOne();
+    await slow.until(served);
+  }
+  slow.answerOne();
+  slow.answerOne();
+  const admitted = await Promise.all([...running, ...critical, ...usual]);
+  t.same(
+    admitted.map(({ status }) => status),
+    [200, 200, 200, 200, 200, 200],
+  );
+  t.same(
+    slow.order.map((path) => path.split("/")[1]),
+    ["running", "running", "critical", "critical", "default", "default"],
+  );
+});
+
+test("who waits longer for its turn than limits.queueTimeout is told so, and the app is not asked", async (t) => {
+  const slow = await startSlowApp(t);
+  const { addresses, logged } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: [${slow.app.address}], limits: { requests: 1, queueTimeout: 50ms } } }`,
+  );
+  const { port } = addresses.outbound;
+  const first = call(port, "orders");
+  await slow.until(1);
+  const { status, headers } = await call(port, "orders");
+  t.same([status, headers["x-heddle-error"]], [503, "queue_timeout"]);
+  t.match(await logged(({ cause }) => cause === "queue_timeout"), { attempts: 0 });
+  slow.answerOne();
+  t.equal((await first).status, 200);
+  t.equal(slow.app.served, 1);
+});
+
+test("with limits.adaptive the limit is found out, and shown", async (t) => {
+  const app = await startApp(t);
+  const { addresses, metric } = await startInProcess(
+    t,
+    `upstreams:
+  orders: { endpoints: [${app.address}], limits: { adaptive: { enabled: true, minimum: 3, window: 10ms } } }
+  fixed: { endpoints: [${app.address}], limits: { requests: 7 } }`,
+  );
+  const { port } = addresses.outbound;
+  t.equal(await metric("heddle_concurrency_limit", { upstream: "orders" }), 3);
+  t.equal(await metric("heddle_concurrency_limit", { upstream: "fixed" }), 7);
+  const callers = Array.from({ length: 20 }, async () => {
+    const statuses: number[] = [];
+    for (let i = 0; i < 30; i++) statuses.push((await call(port, "orders")).status);
+    return statuses;
+  });
+  const statuses = (await Promise.all(callers)).flat();
+  t.ok(
+    statuses.every((status) => status === 200),
+    "nobody is refused: who has no turn yet waits",
+  );
+  const limit = await metric("heddle_concurrency_limit", { upstream: "orders" });
+  t.ok(limit >= 3 && limit <= 1024, `${limit}`);
+});
+
+test("a sidecar that is short of memory refuses the sheddable first, keeps the connection, and answers Consul", async (t) => {
+  const app = await startApp(t);
+  // Its limit is a part of what this process has resident already: pressure is 1.
+  const { addresses, metric, admin } = await startInProcess(
+    t,
+    `service: { name: web, port: ${app.port}, check: { http: /health } }
+overload: { enabled: true, memoryLimit: 16MiB }`,
+  );
+  const { port } = addresses.inbound!;
+  await eventually(async () => (await metric("heddle_overload_pressure", { resource: "memory" })) === 1);
+  const { status, headers } = await call(port, "web", { headers: { "x-heddle-criticality": "sheddable" } });
+  t.same([status, headers["x-heddle-error"], headers["retry-after"]], [503, "overloaded", "1"]);
+  t.equal((await call(port, "web", { headers: { "x-heddle-criticality": "critical" } })).status, 503);
+  t.equal((await call(addresses.outbound.port, "orders")).status, 503, "before it is looked where it leads");
+  t.equal(app.served, 0);
+  t.equal((await call(port, "web", { path: "/health" })).status, 200);
+  t.same(
+    await Promise.all(
+      ["critical", "default", "sheddable"].map((criticality) => metric("heddle_shed_total", { criticality })),
+    ),
+    [1, 1, 1],
+  );
+  const { outbound } = JSON.parse(await admin("/stack"));
+  t.ok(outbound.indexOf("shed") > outbound.indexOf("well-formed"));
+});
+
+test("each worker looks after its own loop, and their refusals add up", async (t) => {
+  const { addresses, metric } = await startInProcess(
+    t,
+    "upstreams: { orders: { endpoints: [127.0.0.1:1] } }\nworkers: 2\noverload: { enabled: true, memoryLimit: 16MiB }",
+  );
+  await eventually(async () => (await metric("heddle_overload_pressure", { resource: "memory" })) === 1);
+  let refused = 0;
+  await eventually(async () => {
+    const { headers } = await call(addresses.outbound.port, "orders");
+    if (headers["x-heddle-error"] === "overloaded") refused++;
+    return refused >= 4;
+  });
+  t.equal(await metric("heddle_shed_total", { criticality: "default" }), refused);
+});
+
+test("criticality is sent on to the app, which may send it on with its own calls", async (t) => {
+  const app = await startApp(t, (request, response) => {
+    response.end(String(request.headers["x-heddle-criticality"]));
+  });
+  const { addresses } = await startInProcess(t, `upstreams: { orders: { endpoints: [${app.address}] } }`);
+  const { body } = await call(addresses.outbound.port, "orders", {
+    headers: { "x-heddle-criticality": "sheddable" },
+  });
+  t.equal(body, "sheddable");
+});
+
+/** Asks again until it is so; the test's own time limit is the only one. */
+async function eventually(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise((resolve) => setImmediate(resolve));
+}
