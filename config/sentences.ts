@@ -130,6 +130,8 @@ export const SENTENCES: Sentences = {
   outbound: "What goes from the app to its peers.",
   ...under("outbound", {
     ...LISTENER,
+    inheritDeadlines:
+      "Which requests of the app end no later than the one it is answering, known by the same X-Request-Id: none, all, or those that may be sent twice without harm; see docs/timeouts.md.",
     zone: "Where this sidecar is, for upstreams that prefer their own zone; that of `service` unless told otherwise.",
   }),
   admin: "The port for operators: health, metrics, and what is going on.",

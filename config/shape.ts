@@ -7,6 +7,7 @@
  */
 import * as v from "valibot";
 import type { ConsulOptions } from "../discovery/index.ts";
+import { INHERITING } from "../resilience/index.ts";
 import { LOG_LEVELS } from "../telemetry/index.ts";
 import { mappingOf, section } from "./mapping.ts";
 import { discovery, flag, TEXT, withDefaults } from "./shape-discovery.ts";
@@ -97,10 +98,20 @@ const inbound = withDefaults(
   ),
 );
 
+const INHERITS = `one of ${INHERITING.join(", ")}`;
+
 const outbound = withDefaults(
   v.pipe(
-    section({ ...listenerWith("127.0.0.1:15001"), zone: v.optional(text("a zone's name")) }),
-    v.transform(({ zone, ...settings }) => ({ listener: listenerOptions(settings), zone })),
+    section({
+      ...listenerWith("127.0.0.1:15001"),
+      zone: v.optional(text("a zone's name")),
+      inheritDeadlines: v.optional(v.picklist(INHERITING, INHERITS), "repeatable"),
+    }),
+    v.transform(({ zone, inheritDeadlines, ...settings }) => ({
+      listener: listenerOptions(settings),
+      zone,
+      inheritDeadlines,
+    })),
   ),
 );
 

@@ -69,7 +69,12 @@ const TABLE = {
     "the endpoint did not begin to answer within timeouts.attempt",
   ],
   response_timeout: [504, "upstream", "never", "the endpoint stopped in the middle of its answer"],
-  deadline_exceeded: [504, "local", "never", "the request was not answered within timeouts.request"],
+  deadline_exceeded: [
+    504,
+    "local",
+    "never",
+    "the request was not answered within timeouts.request, or within what its caller gives it (`callers_limit`)",
+  ],
   shutting_down: [503, "local", "never", "heddle ended before the answer was complete; never sent"],
   internal_error: [500, "local", "never", "a fault inside heddle or one of its layers"],
 } as const satisfies Record<string, readonly [number, Origin, Resend, string]>;

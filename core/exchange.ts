@@ -106,6 +106,8 @@ export class Exchange {
   retryRefused = "";
   /** When the whole request must be answered, on the clock of `arrivedAtMs`. */
   deadlineMs = Number.POSITIVE_INFINITY;
+  /** When its caller will not wait any longer, as far as is known; `deadlineMs` is never later. */
+  callersDeadlineMs = Number.POSITIVE_INFINITY;
   /** Until when it may wait for its turn while its body is still arriving, and `deadlineMs` is therefore open. */
   waitDeadlineMs = Number.POSITIVE_INFINITY;
 

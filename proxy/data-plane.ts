@@ -9,6 +9,7 @@
  * upstream whose options stay the same keeps its connections and what it has learned.
  */
 import type { Endpoint, Handler } from "../core/index.ts";
+import { Inheritance, type Inheriting } from "../resilience/index.ts";
 import { type ProcessLog, RequestTally } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
@@ -71,6 +72,8 @@ export interface PlaneSettings {
   readonly counts?: { readonly inFlight: Int32Array; readonly place: number };
   /** Undefined where it does not look after itself. */
   readonly overload?: OverloadOptions | undefined;
+  /** Which requests of the app inherit the deadline of the one that it answers. */
+  readonly inheritDeadlines: Inheriting;
   /** Told when a name that is `pending` has been called. */
   readonly onWanted: (name: string) => void;
 }
@@ -99,6 +102,9 @@ export class DataPlane implements Plane {
       log: log.log,
       tally: this.#tally,
       loadMeter: new LoadMeter(settings.counts?.inFlight, settings.counts?.place),
+      ...(settings.inheritDeadlines === "none"
+        ? {}
+        : { inheritance: new Inheritance(settings.inheritDeadlines) }),
       writeAccess: settings.accessLog ? log.writeAccess : undefined,
       overload:
         settings.overload === undefined ? undefined : new OverloadMonitor(settings.overload, systemClock),

@@ -5,14 +5,20 @@
  * convention) is merged where a field of that name stands already, so that nothing is said twice.
  */
 import { type Exchange, isName, type ProxyResponse } from "../core/index.ts";
+import { ENVOY_TIMEOUT_FIELD, GRPC_TIMEOUT_FIELD, grpcTimeout, TIMEOUT_FIELD } from "../resilience/index.ts";
 import { fieldLines, reasonPhrase } from "./http1/index.ts";
 
 const VIA = "1.1 heddle";
 const ANTICIPATES_BODY = /^(?:POST|PUT|PATCH)$/;
 
-/** Request line and fields for one attempt, with the empty line that ends them. */
-export function requestHead(exchange: Exchange, upstreamName: string): string {
-  const { headers, body } = exchange;
+/**
+ * Request line and fields for one attempt, with the empty line that ends them.
+ * @param nowMs on the clock of the exchange's deadline: the endpoint is told how much of it is left
+ */
+export function requestHead(exchange: Exchange, upstreamName: string, nowMs: number): string {
+  const { headers, body, deadlineMs } = exchange;
+  // While a body arrives there is none yet, unless the caller has said so.
+  const leftMs = deadlineMs === Number.POSITIVE_INFINITY ? -1 : Math.max(0, deadlineMs - nowMs);
   let lines = `${exchange.method} ${exchange.target} HTTP/1.1\r\nHost: ${exchange.authority || upstreamName}\r\n`;
   let forwardedFor = "";
   let via = "";
@@ -40,6 +46,10 @@ export function requestHead(exchange: Exchange, upstreamName: string): string {
         break;
       case 12:
         if (isName(name, "x-request-id")) continue;
+        if (leftMs >= 0 && isName(name, GRPC_TIMEOUT_FIELD)) {
+          lines += `${name}: ${grpcTimeout(leftMs)}\r\n`;
+          continue;
+        }
         break;
       case 14:
         if (isName(name, "content-length")) continue;
@@ -57,12 +67,22 @@ export function requestHead(exchange: Exchange, upstreamName: string): string {
         if (isName(name, "transfer-encoding")) continue;
         if (isName(name, "x-forwarded-proto")) hasProto = true;
         break;
+      case 19:
+        if (isName(name, TIMEOUT_FIELD)) continue;
+        break;
+      case 30:
+        if (leftMs >= 0 && isName(name, ENVOY_TIMEOUT_FIELD)) {
+          lines += `${name}: ${Math.floor(leftMs)}\r\n`;
+          continue;
+        }
+        break;
     }
     lines += `${name}: ${value}\r\n`;
   }
   lines += `X-Request-Id: ${exchange.requestId}\r\nX-Forwarded-For: ${forwardedFor}${exchange.clientAddress}\r\n`;
   if (!hasProto) lines += "X-Forwarded-Proto: http\r\n";
   if (!hasHost && exchange.authority !== "") lines += `X-Forwarded-Host: ${exchange.authority}\r\n`;
+  if (leftMs >= 0) lines += timeoutLine(Math.floor(leftMs));
   lines += `Via: ${via}1.${exchange.minorVersion} heddle\r\n`;
   if (acceptsTrailers) lines += "Connection: TE\r\n";
   if (body !== undefined) {
@@ -77,6 +97,18 @@ export function requestHead(exchange: Exchange, upstreamName: string): string {
     lines += "Content-Length: 0\r\n";
   }
   return `${lines}\r\n`;
+}
+
+let lastLeftMs = -1;
+let lastTimeoutLine = "";
+
+/** Nearly all requests of an upstream go out with the same time left, so the last line is kept: printing a number is dear. */
+function timeoutLine(leftMs: number): string {
+  if (leftMs !== lastLeftMs) {
+    lastLeftMs = leftMs;
+    lastTimeoutLine = `X-Heddle-Timeout-Ms: ${leftMs}\r\n`;
+  }
+  return lastTimeoutLine;
 }
 
 /** How the body of an answer is delimited towards the caller. */

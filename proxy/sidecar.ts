@@ -57,6 +57,7 @@ export class Sidecar {
     const settings: PlaneSettings = {
       accessLog: config.telemetry.accessLog,
       overload: overloadOf(config),
+      inheritDeadlines: config.outbound.inheritDeadlines,
       onWanted: (name) => this.#control.wanted(name),
     };
     if (config.workers === 1) {

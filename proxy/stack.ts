@@ -15,7 +15,15 @@ import {
   type RoutePolicy,
   stack,
 } from "../core/index.ts";
-import { breakerLayer, concurrencyLimit, deadline, rateLimit, retry } from "../resilience/index.ts";
+import {
+  breakerLayer,
+  callerDeadline,
+  concurrencyLimit,
+  deadline,
+  type Inheritance,
+  rateLimit,
+  retry,
+} from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
 import type { OverloadMonitor } from "./overload.ts";
 import { answerLoad, type LoadMeter } from "./own-load/index.ts";
@@ -40,6 +48,8 @@ export interface StackParts {
   readonly loadMeter: LoadMeter;
   /** Undefined when this sidecar does not look after itself. */
   readonly overload?: OverloadMonitor | undefined;
+  /** What requests of the app inherit from those that it answers; undefined when nothing. */
+  readonly inheritance?: Inheritance | undefined;
   /** Undefined when the access log is off. */
   readonly writeAccess: AccessLogWriter | undefined;
 }
@@ -127,6 +137,8 @@ function listenerLayers(parts: StackParts): Layer[] {
     wellFormed(),
     // Before any work, and behind what a refusal must be seen by. Only where it is asked for.
     ...(parts.overload === undefined ? [] : [shed(parts.overload, parts.random)]),
+    // Before the route: also a wait for discovery is bounded by what the caller gives.
+    callerDeadline(parts.inheritance),
   ];
 }
 

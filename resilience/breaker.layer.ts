@@ -6,6 +6,7 @@
  */
 import { asProxyError, type Handler, type Layer, type Outcome, ProxyError, watch } from "../core/index.ts";
 import type { EndpointBreaker } from "./breaker.ts";
+import { CALLERS_LIMIT, saysTimeIsUp } from "./deadline.ts";
 
 export function breakerLayer(breaker: EndpointBreaker, endpoint: string): Layer {
   return {
@@ -21,7 +22,8 @@ export function breakerLayer(breaker: EndpointBreaker, endpoint: string): Layer 
           next,
           exchange,
           (response) => {
-            if (isEndpointFailure(response.status)) breaker.settle(permit, "failure");
+            if (isEndpointFailure(response.status))
+              breaker.settle(permit, saysTimeIsUp(exchange, response) ? "ignored" : "failure");
             // A tunnel may last for days, and a probe must not: the endpoint has done what was asked when it has switched.
             else if (response.body.complete || response.status === 101) breaker.settle(permit, "success");
             else response.body.onClosed((outcome) => breaker.settle(permit, outcome));
@@ -40,8 +42,9 @@ export function isEndpointFailure(status: number): boolean {
 
 /** What a failed attempt says about the endpoint. */
 export function outcomeOf(thrown: unknown): Outcome {
-  const { code, endpoint, kind } = asProxyError(thrown);
-  // The deadline is ours, but an endpoint that let it pass was too slow for it.
-  if (code === "deadline_exceeded") return endpoint === undefined ? "ignored" : "failure";
+  const { code, detail, endpoint, kind } = asProxyError(thrown);
+  // The deadline is ours, but an endpoint that let it pass was too slow for it. The caller's says nothing of the endpoint.
+  if (code === "deadline_exceeded")
+    return endpoint === undefined || detail === CALLERS_LIMIT ? "ignored" : "failure";
   return kind.origin === "upstream" ? "failure" : "ignored";
 }

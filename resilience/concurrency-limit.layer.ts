@@ -18,6 +18,7 @@ import {
   watch,
 } from "../core/index.ts";
 import type { ConcurrencyLimit } from "./concurrency-limit.ts";
+import { deadlineExceeded } from "./deadline.ts";
 import { Turn } from "./turn-queue.ts";
 import { waitFor } from "./wait.ts";
 
@@ -60,6 +61,9 @@ export function concurrencyLimit(clock: Clock, limit: ConcurrencyLimit): Layer {
       async function queued(exchange: Exchange): Promise<ProxyResponse> {
         await turn(exchange);
         exchange.onSettled(release);
+        // Timers are late: a turn that comes after the deadline is another's.
+        if (clock.now() >= exchange.deadlineMs)
+          throw deadlineExceeded(exchange, "the deadline passed while waiting for queue");
         return admitted(exchange);
       }
       return (exchange) => {

@@ -2,10 +2,13 @@
  * One deadline covers the whole request, all attempts and all waiting between them.
  *
  * A deadline is a number, not a timer: everything that waits further in bounds its wait by it, so a request
- * that is answered in time pays nothing for it. It counts from the end of the request's body, as an upload takes
- * as long as the caller needs; and it ends with the response's head, as a download may take as long as bytes flow.
+ * that is answered in time pays nothing for it. It is the shorter of what is configured and of what the caller gives
+ * (caller-deadline.layer.ts). What is configured counts from the end of the request's body, as an upload takes
+ * as long as the caller needs; what a caller gives
+ * counts from the head, as it is the caller who waits. Both end with the response's head, as a download may take as long as bytes flow.
  */
-import { type Clock, type Handler, type Layer, ProxyError } from "../core/index.ts";
+import type { Clock, Handler, Layer } from "../core/index.ts";
+import { deadlineExceeded } from "./deadline.ts";
 
 export interface TimeoutOptions {
   /** To a connection with the endpoint. */
@@ -26,21 +29,21 @@ export function deadline(clock: Clock, options: Pick<TimeoutOptions, "requestMs"
     wrap(next: Handler): Handler {
       return (exchange) => {
         const requestMs = exchange.policy?.requestMs ?? options.requestMs;
-        const body = exchange.body;
+        const { body, callersDeadlineMs } = exchange;
+        const usualMs = exchange.arrivedAtMs + requestMs;
         if (body === undefined || body.complete) {
-          exchange.deadlineMs = exchange.arrivedAtMs + requestMs;
-          if (clock.recentMs >= exchange.deadlineMs)
-            return Promise.reject(
-              new ProxyError("deadline_exceeded", "the deadline passed before an attempt"),
-            );
+          exchange.deadlineMs = Math.min(usualMs, callersDeadlineMs);
         } else {
+          exchange.deadlineMs = callersDeadlineMs;
           // The body may be held back by us: waiting for a permit or a connection is bounded all the same.
-          exchange.waitDeadlineMs = exchange.arrivedAtMs + requestMs;
+          exchange.waitDeadlineMs = Math.min(usualMs, callersDeadlineMs);
           body.onClosed(() => {
-            exchange.deadlineMs = clock.now() + requestMs;
+            exchange.deadlineMs = Math.min(clock.now() + requestMs, callersDeadlineMs);
             exchange.waitDeadlineMs = exchange.deadlineMs;
           });
         }
+        if (clock.recentMs >= exchange.deadlineMs)
+          return Promise.reject(deadlineExceeded(exchange, "the deadline passed before an attempt"));
         return next(exchange);
       };
     },

@@ -1,9 +1,13 @@
 export { backoffMs } from "./backoff.ts";
 export { breakerLayer, isEndpointFailure, outcomeOf } from "./breaker.layer.ts";
 export { type BreakerOptions, BreakerRotation, type BreakerState, EndpointBreaker } from "./breaker.ts";
+export { callerDeadline } from "./caller-deadline.layer.ts";
+export { ENVOY_TIMEOUT_FIELD, GRPC_TIMEOUT_FIELD, grpcTimeout, TIMEOUT_FIELD } from "./callers-limit.ts";
 export { concurrencyLimit } from "./concurrency-limit.layer.ts";
 export { ConcurrencyLimit, type ConcurrencyOptions } from "./concurrency-limit.ts";
 export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
+export { CALLERS_LIMIT, deadlineExceeded, saysTimeIsUp } from "./deadline.ts";
+export { INHERITING, Inheritance, type Inheriting } from "./inheritance.ts";
 export { OutlierDetection } from "./outlier-detection.ts";
 export { DEFAULT_OUTLIERS, type OutlierOptions } from "./outlier-options.ts";
 export type { Standing } from "./outlier-standing.ts";

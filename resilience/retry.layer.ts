@@ -14,6 +14,7 @@ import {
   type Random,
 } from "../core/index.ts";
 import { backoffMs } from "./backoff.ts";
+import { deadlineExceeded } from "./deadline.ts";
 import { isRetryable, type RetryOptions, type RetryRefusal, retryRefusal } from "./retry.ts";
 import type { RetryBudget } from "./retry-budget.ts";
 import { pause } from "./wait.ts";
@@ -29,18 +30,19 @@ export interface RetryParts {
 export function retry(parts: RetryParts, options: RetryOptions): Layer {
   const { clock, random, budget, onRefused } = parts;
 
-  /** True when another attempt may be made; the refusal is noted otherwise. */
-  function grants(exchange: Exchange, attempt: number, failure: ProxyError | number): boolean {
+  /** After how long another attempt may be made; undefined when none may, and the refusal is noted. */
+  function grant(exchange: Exchange, attempt: number, failure: ProxyError | number): number | undefined {
     const nowMs = clock.now();
     const granted = optionsOf(exchange);
+    const delayMs = backoffMs(options.backoff, attempt, random);
     const refusal =
-      retryRefusal(granted, exchange, failure, nowMs) ??
+      retryRefusal(granted, exchange, failure, nowMs + delayMs) ??
       // Counted here, too: a layer further in may fail before an endpoint is chosen.
       (attempt > granted.attempts ? "attempts" : budget.withdraw(nowMs) ? undefined : "budget");
-    if (refusal === undefined) return true;
+    if (refusal === undefined) return delayMs;
     exchange.retryRefused = refusal;
     onRefused(exchange, refusal);
-    return false;
+    return undefined;
   }
 
   /** What is retried, and how often: as the route says, or as is usual. */
@@ -57,29 +59,34 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
       function attempt(exchange: Exchange, count: number): Promise<ProxyResponse> {
         return called(next, exchange).then(
           (response) => {
-            if (
-              isRetryable(optionsOf(exchange), response.status) &&
-              grants(exchange, count, response.status)
-            ) {
+            const delayMs = isRetryable(optionsOf(exchange), response.status)
+              ? grant(exchange, count, response.status)
+              : undefined;
+            if (delayMs !== undefined) {
               response.body.cancel(new ProxyError("upstream_reset", "the answer was discarded for a retry"));
-              return again(exchange, count);
+              return again(exchange, count, delayMs);
             }
             exchange.body?.forget();
             return response;
           },
           (thrown) => {
             const failure = asProxyError(thrown);
-            if (isRetryable(optionsOf(exchange), failure) && grants(exchange, count, failure))
-              return again(exchange, count);
+            const delayMs = isRetryable(optionsOf(exchange), failure)
+              ? grant(exchange, count, failure)
+              : undefined;
+            if (delayMs !== undefined) return again(exchange, count, delayMs);
             exchange.body?.forget();
             throw failure;
           },
         );
       }
 
-      async function again(exchange: Exchange, count: number): Promise<ProxyResponse> {
+      async function again(exchange: Exchange, count: number, delayMs: number): Promise<ProxyResponse> {
         exchange.body?.rewind();
-        await pause(exchange, clock, backoffMs(options.backoff, count, random));
+        await pause(exchange, clock, delayMs);
+        // Timers are late: what cannot be answered in time any more is not sent.
+        if (clock.now() >= exchange.deadlineMs)
+          throw deadlineExceeded(exchange, "the deadline passed while waiting for backoff");
         return attempt(exchange, count + 1);
       }
 

@@ -57,19 +57,20 @@ export function mayBeRepeated(exchange: Exchange): boolean {
 
 /**
  * Everything but the budget, which is asked last because asking spends it.
+ * @param nextMs when it would be sent again
  * @returns the reason against another attempt, or undefined
  */
 export function retryRefusal(
   options: RetryOptions,
   exchange: Exchange,
   failure: ProxyError | number,
-  nowMs: number,
+  nextMs: number,
 ): RetryRefusal | undefined {
   if (exchange.aborted !== undefined) return "caller_gone";
   if (exchange.attempts > options.attempts) return "attempts";
   const untouched = typeof failure !== "number" && failure.kind.resend === "safe";
   if (!untouched && !mayBeRepeated(exchange)) return "method";
   if (exchange.body !== undefined && !exchange.body.rewindable) return "body";
-  if (nowMs >= exchange.deadlineMs) return "deadline";
+  if (nextMs >= exchange.deadlineMs) return "deadline";
   return undefined;
 }

@@ -2,7 +2,8 @@
  * One way to wait: until something happens, until the request's deadline, or until the request is aborted,
  * whichever comes first, and leaving nothing behind in any case.
  */
-import { type Clock, type Exchange, ProxyError, type Timer, type Wait } from "../core/index.ts";
+import type { Clock, Exchange, ProxyError, Timer, Wait } from "../core/index.ts";
+import { deadlineExceeded } from "./deadline.ts";
 
 /**
  * Suspends the exchange. `begin` starts what is waited for and returns how to undo it; it is undone on
@@ -43,12 +44,12 @@ export function waitFor<T>(
       const untilMs = Math.min(exchange.deadlineMs, exchange.waitDeadlineMs);
       if (ended || !Number.isFinite(untilMs)) return;
       deadline = clock.schedule(untilMs - clock.now(), () =>
-        fail(new ProxyError("deadline_exceeded", `the deadline passed while waiting for ${on}`)),
+        fail(deadlineExceeded(exchange, `the deadline passed while waiting for ${on}`)),
       );
     };
     bound();
-    // While the request's body arrives its deadline is not known yet; it comes with the body's end.
-    if (!Number.isFinite(exchange.deadlineMs)) exchange.body?.onClosed(bound);
+    // While the request's body arrives its deadline is not known yet, or only its caller's; it comes with the body's end.
+    if (exchange.body?.complete === false) exchange.body.onClosed(bound);
     undo = begin(done, fail);
   });
 }

@@ -5,6 +5,7 @@ import { test } from "tap";
 import { BALANCING_ALGORITHMS } from "../balancing/index.ts";
 import { COMMANDS } from "../cli/commands.ts";
 import { parseConfig } from "../config/index.ts";
+import { settings } from "../config/reference.ts";
 import { ERROR_KINDS } from "../core/index.ts";
 import { ADMIN_PAGES } from "../proxy/admin/index.ts";
 import { DEFAULT_LIMITS, FAULT_REASONS, reasonPhrase } from "../proxy/http1/index.ts";
@@ -140,6 +141,35 @@ test("docs/http1.md lists fields that end at this hop, that Connection cannot re
       { reason: "forbidden_trailer" },
       name,
     );
+});
+
+test("docs/timeouts.md has every time limit on the way of a request, with the default that holds and a code that exists", async (t) => {
+  const [, table] = /<!-- limits:begin -->\n(.*?)<!-- limits:end -->/s.exec(page("docs/timeouts.md"))!;
+  const rows = [...table!.matchAll(/^\| (.+?) \| (.+?) \| .+ \| .+ \|(.*)\|$/gm)].slice(1);
+  const places: Record<string, readonly string[]> = {
+    "<side>": ["inbound", "outbound"],
+    "<to>": ["inbound", "upstreams.<name>"],
+  };
+  const stated: Record<string, string> = {};
+  for (const [, cell, fallback, code] of rows) {
+    for (const [, named] of code!.matchAll(/`(\w+)`/g)) t.ok(named! in ERROR_KINDS, named!);
+    const [, pattern] = /^`([^`]+)`$/.exec(cell!) ?? [];
+    if (pattern === undefined) continue;
+    const [first] = /^<\w+>/.exec(pattern) ?? [""];
+    for (const place of places[first] ?? [""]) stated[pattern.replace(first, place)] = fallback!;
+  }
+  const defaults: Record<string, string> = {};
+  for (const [, path, fallback] of page("docs/configuration.md").matchAll(/^\| `(\S+)` \| .+? \| (.+?) \|/gm))
+    defaults[path!] = fallback!;
+  for (const [path, fallback] of Object.entries(stated)) t.equal(fallback, defaults[path], path);
+  // Windows, intervals and ages are no limits, and discovery has its own page.
+  const onTheWay =
+    /^(?:inbound|outbound|upstreams\.<name>|routes\[\])\.(?:\w*[tT]imeout|timeouts\.\w+|keepAlive\w*|retries\.backoff\.\w+)$/;
+  const wanted = settings()
+    .filter(({ path, expected }) => onTheWay.test(path) && expected.startsWith("a duration"))
+    .map(({ path }) => path);
+  t.ok(wanted.length > 20, `${wanted.length}`);
+  for (const path of wanted) t.ok(path in stated, path);
 });
 
 test("docs/metrics.md lists every metric with its type and labels, and no other", async (t) => {

@@ -78,8 +78,8 @@ group("codec", () => {
     const small = exchangeOf(SMALL_REQUEST);
     const usual = exchangeOf(USUAL_REQUEST);
     // Measured with the copy into bytes: before it, a JavaScript string is only a plan.
-    bench("write a small request's head", () => wire.write(requestHead(small, "bench"), "latin1"));
-    bench("write a usual request's head", () => wire.write(requestHead(usual, "bench"), "latin1"));
+    bench("write a small request's head", () => wire.write(requestHead(small, "bench", 0), "latin1"));
+    bench("write a usual request's head", () => wire.write(requestHead(usual, "bench", 0), "latin1"));
     const answer = responseOf(USUAL_RESPONSE);
     bench("write a usual answer's head", () => wire.write(answerHead(answer, "length", true), "latin1"));
   });

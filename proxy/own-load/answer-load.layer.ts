@@ -6,7 +6,7 @@
  * front of the app is part of its load.
  */
 import { Body, type Clock, type Handler, headerValue, type Layer, removeHeader } from "../../core/index.ts";
-import { isEndpointFailure } from "../../resilience/index.ts";
+import { CALLERS_LIMIT, isEndpointFailure } from "../../resilience/index.ts";
 import { ASK, asksOnlyForLoad, LOAD_HEADER, loadText } from "./load-header.ts";
 import type { LoadMeter } from "./load-meter.ts";
 
@@ -39,10 +39,12 @@ export function answerLoad(meter: LoadMeter, clock: Clock): Layer {
             // What the app says in that field is not what peers believe.
             removeHeader(response.headers, LOAD_HEADER);
             if (isAsked && !meter.isLeaving) response.headers.push(...answer(nowMs));
+            const isCallersLimit = exchange.detail === CALLERS_LIMIT;
             // The app has not been asked, or carries a tunnel from here on.
-            const saysNothing = exchange.attempts === 0 && response.status < 500;
+            const saysNothing = exchange.attempts === 0 && (response.status < 500 || isCallersLimit);
             if (response.status === 101 || saysNothing) meter.abandoned();
-            else if (exchange.aborted !== undefined) meter.givenUp(before, latencyMs, nowMs);
+            else if (exchange.aborted !== undefined || isCallersLimit)
+              meter.givenUp(before, latencyMs, nowMs);
             else if (response.body.complete) meter.completed(before, latencyMs, failed, nowMs);
             else
               response.body.onClosed((outcome) => {

@@ -23,6 +23,7 @@ import {
   ProxyError,
   type ProxyResponse,
 } from "../../core/index.ts";
+import { deadlineExceeded } from "../../resilience/index.ts";
 import { Expiry } from "../expiry.ts";
 import { requestHead } from "../forwarded.ts";
 import { MessageFault, type ParsedResponse } from "../http1/index.ts";
@@ -167,7 +168,8 @@ class TunnelAttempt {
     request.on("error", this.#onError);
     // As it came: http-proxy would merge the slashes.
     request.path = exchange.target;
-    const lines = requestHead(exchange, this.#parts.upstreamName).split("\r\n").slice(1, -2);
+    const { clock, upstreamName } = this.#parts;
+    const lines = requestHead(exchange, upstreamName, clock.now()).split("\r\n").slice(1, -2);
     const fields = new Map<string, [name: string, values: string[]]>();
     for (const line of lines) {
       const colon = line.indexOf(":");
@@ -319,7 +321,9 @@ class TunnelAttempt {
     } else if (this.#state === "answered") {
       this.#fail(this.#error("response_timeout", `${this.#key} stopped in the middle of its answer`));
     } else if (this.#parts.clock.now() >= this.#exchange.deadlineMs) {
-      this.#fail(this.#error("deadline_exceeded", `no answer from ${this.#key} before the deadline`));
+      this.#fail(
+        deadlineExceeded(this.#exchange, `no answer from ${this.#key} before the deadline`, this.#key),
+      );
     } else if (this.#state === "connecting") {
       this.#fail(this.#error("connect_timeout", `no connection to ${this.#key} in time`));
     } else {

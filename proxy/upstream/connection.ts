@@ -17,6 +17,7 @@ import {
   ProxyError,
   type ProxyResponse,
 } from "../../core/index.ts";
+import { deadlineExceeded } from "../../resilience/index.ts";
 import { noteRead } from "../bulk-garbage.ts";
 import { Expiry } from "../expiry.ts";
 import {
@@ -157,7 +158,7 @@ export class UpstreamConnection implements BodySource {
       if (this.#state !== "sending") return;
       // Until the request has been sent its caller sets the pace, and has its own limits.
       this.#expiry.suspend();
-      this.#writer.start(exchange);
+      this.#writer.start(exchange, this.#clock.recentMs);
     });
   }
 
@@ -309,7 +310,7 @@ export class UpstreamConnection implements BodySource {
         break;
       case "sending":
         if (this.#clock.now() >= this.#exchange!.deadlineMs)
-          this.#fail(this.#error("deadline_exceeded", `no answer from ${this.key} before the deadline`));
+          this.#fail(deadlineExceeded(this.#exchange!, `no answer from ${this.key} in time`, this.key));
         else this.#fail(this.#error("attempt_timeout", `${this.key} did not begin to answer in time`));
         break;
       case "answering":

@@ -12,7 +12,7 @@ import {
   retryAfterMs,
   watch,
 } from "../../core/index.ts";
-import { type Ending, isEndpointFailure, outcomeOf } from "../../resilience/index.ts";
+import { type Ending, isEndpointFailure, outcomeOf, saysTimeIsUp } from "../../resilience/index.ts";
 import type { UpstreamEndpoint } from "./endpoint.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -44,7 +44,9 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
             const { status, body } = response;
             const nowMs = clock.recentMs;
             const latencyMs = nowMs - startedAtMs;
-            endpoint.latency.observe(latencyMs, isEndpointFailure(status), nowMs);
+            // Its caller's time was up, and the endpoint has only said so first.
+            const isLate = saysTimeIsUp(exchange, response);
+            if (!isLate) endpoint.latency.observe(latencyMs, isEndpointFailure(status), nowMs);
             if (status === 503 || status === 429) heedRetryAfter(endpoint, response, nowMs);
             if (status === 101) {
               // A tunnel may last for days: the endpoint has done what was asked when it has switched.
@@ -53,6 +55,10 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
                 endpoint.end();
                 upstream.countAttempt(ENDINGS[outcome]);
               });
+            } else if (isLate) {
+              endpoint.end();
+              upstream.countAttempt("deadline_exceeded");
+              endpoint.watched?.observe("ignored", latencyMs, startedAtMs, nowMs);
             } else if (body.complete) ended(status, "success", latencyMs, startedAtMs);
             else body.onClosed((outcome) => ended(status, outcome, latencyMs, startedAtMs));
           },

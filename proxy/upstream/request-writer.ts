@@ -49,8 +49,9 @@ export class RequestWriter implements BodySink {
     return this.#body !== undefined;
   }
 
-  start(exchange: Exchange): void {
-    const head = requestHead(exchange, this.#upstreamName);
+  /** @param nowMs on the clock of the exchange's deadline */
+  start(exchange: Exchange, nowMs: number): void {
+    const head = requestHead(exchange, this.#upstreamName, nowMs);
     const { body } = exchange;
     this.#headTurn = writingTurn();
     if (body === undefined) {

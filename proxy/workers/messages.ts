@@ -2,6 +2,7 @@
  * What the sidecar's thread and a worker say to each other. Plain values only: each is copied.
  */
 import type { Endpoint } from "../../core/index.ts";
+import type { Inheriting } from "../../resilience/index.ts";
 import type { LogLevel } from "../../telemetry/index.ts";
 import type { PlaneAddresses } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
@@ -14,6 +15,7 @@ import type { Situation } from "../upstream/index.ts";
 export interface WorkerSettings {
   readonly accessLog: boolean;
   readonly overload: OverloadOptions | undefined;
+  readonly inheritDeadlines: Inheriting;
   readonly logLevel: LogLevel;
   /** Shared by all workers: requests that the app has in flight, by the number of the worker. */
   readonly inFlight: Int32Array;

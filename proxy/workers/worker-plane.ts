@@ -48,8 +48,15 @@ export class WorkerPlane implements Plane {
     this.number = number;
     this.#log = log;
     this.#onWanted = settings.onWanted;
-    const { accessLog, overload } = settings;
-    const workerData: WorkerSettings = { accessLog, overload, logLevel: log.level, inFlight, number };
+    const { accessLog, inheritDeadlines, overload } = settings;
+    const workerData: WorkerSettings = {
+      accessLog,
+      inheritDeadlines,
+      overload,
+      logLevel: log.level,
+      inFlight,
+      number,
+    };
     this.#worker = new Worker(WORKER, { workerData });
     this.#exited = once(this.#worker, "exit").catch(() => {});
     // Nobody awaits these if the thread ends early.

@@ -7,7 +7,7 @@ import { DataPlane } from "../data-plane.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 
 const port = parentPort!;
-const { accessLog, overload, logLevel, inFlight, number } = workerData as WorkerSettings;
+const { accessLog, inheritDeadlines, overload, logLevel, inFlight, number } = workerData as WorkerSettings;
 const say = (message: FromWorker) => port.postMessage(message);
 
 const log: ProcessLog = relayedLog(logLevel, {
@@ -18,6 +18,7 @@ const plane = new DataPlane(
   {
     accessLog,
     overload,
+    inheritDeadlines,
     counts: { inFlight, place: number },
     onWanted: (name) => say({ say: "wanted", name }),
   },

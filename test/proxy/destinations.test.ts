@@ -29,7 +29,7 @@ import { ManualClock, settled } from "../support/manual-clock.ts";
 import { logInto } from "../support/sidecar.ts";
 
 const LOG = logInto([]);
-const SETTINGS: PlaneSettings = { accessLog: false, onWanted() {} };
+const SETTINGS: PlaneSettings = { accessLog: false, inheritDeadlines: "none", onWanted() {} };
 const { listener } = parseConfig("upstreams: { a: { endpoints: [127.0.0.1:1] } }", "test", {}).outbound;
 
 function endpointAt(port: number): Endpoint {

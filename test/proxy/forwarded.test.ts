@@ -13,7 +13,7 @@ const TEXT = (...lines: string[]): string => [...lines, "", ""].join("\r\n");
 function linesFor(settings: ExchangeSettings, attempts = 1): string[] {
   const exchange = exchangeOf(settings);
   exchange.attempts = attempts;
-  return requestHead(exchange, "orders").split("\r\n");
+  return requestHead(exchange, "orders", 0).split("\r\n");
 }
 
 function fields(lines: readonly string[], name: string): string[] {
@@ -33,7 +33,7 @@ test("a request goes out with its fields in order and case, and with what a prox
   });
   exchange.attempts = 1;
   t.equal(
-    requestHead(exchange, "orders"),
+    requestHead(exchange, "orders", 0),
     TEXT(
       "GET /items/7?full=1 HTTP/1.1",
       "Host: orders:8080",
@@ -136,7 +136,7 @@ test("an expectation is passed on until the caller has been told to go on, and o
   );
   const told = exchangeOf(expecting(arriving()));
   told.continued = true;
-  t.notMatch(requestHead(told, "orders"), /Expect/);
+  t.notMatch(requestHead(told, "orders", 0), /Expect/);
   t.same(fields(linesFor(expecting()), "expect"), []);
   t.same(fields(linesFor({ body: Body.of(new Uint8Array(5)) }), "expect"), []);
 });
@@ -146,6 +146,39 @@ test("a caller that takes trailers is said to, hop by hop", async (t) => {
   t.same(fields(lines, "te"), ["TE: trailers"]);
   t.same(fields(lines, "connection"), ["Connection: TE"]);
   t.same(fields(linesFor({}), "connection"), []);
+});
+
+test("the endpoint is told what is left of the request's time, in heddle's words and in those that the caller used", async (t) => {
+  const headers = [
+    "X-HEDDLE-Timeout-MS",
+    "9",
+    "Grpc-Timeout",
+    "1H",
+    "X-Envoy-Expected-Rq-Timeout-Ms",
+    "nonsense",
+  ];
+  const said = (deadlineMs: number, nowMs: number) => {
+    const exchange = exchangeOf({ headers });
+    exchange.deadlineMs = deadlineMs;
+    const lines = requestHead(exchange, "orders", nowMs).split("\r\n");
+    return ["x-heddle-timeout-ms", "grpc-timeout", "x-envoy-expected-rq-timeout-ms"].flatMap((name) =>
+      fields(lines, name),
+    );
+  };
+  const told = (ms: number, grpc: string) => [
+    `X-Heddle-Timeout-Ms: ${ms}`,
+    `Grpc-Timeout: ${grpc}`,
+    `X-Envoy-Expected-Rq-Timeout-Ms: ${ms}`,
+  ];
+  t.same(said(6500, 5000), told(1500, "1500000u"));
+  t.same(said(6500.5, 5000), told(1500, "1500500u"), "rounded down, so that nobody waits for longer");
+  t.same(said(6500, 5000.5), told(1499, "1499500u"));
+  t.same(said(4999, 5000), told(0, "1u"), "and never less than nothing");
+  t.same(
+    said(Number.POSITIVE_INFINITY, 5000),
+    ["Grpc-Timeout: 1H", "X-Envoy-Expected-Rq-Timeout-Ms: nonsense"],
+    "without a deadline heddle says nothing, and nobody says it in its name",
+  );
 });
 
 test("names of the same length as the ones that are treated specially are left alone", async (t) => {
@@ -168,6 +201,12 @@ test("names of the same length as the ones that are treated specially are left a
     "16",
     "Transfer-Encodinx",
     "17",
+    "Grpc-Timeoux",
+    "12",
+    "X-Heddle-Timeout-Mx",
+    "19",
+    "X-Envoy-Expected-Rq-Timeout-Mx",
+    "30",
   ];
   const lines = linesFor({ headers });
   for (let i = 0; i < headers.length; i += 2)

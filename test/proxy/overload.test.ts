@@ -90,9 +90,13 @@ test("under pressure the least critical are refused first, with a time to wait; 
   const all = () => Promise.all(["critical", "", "sheddable"].map((criticality) => ask(criticality)));
   t.same(await all(), ["200", "200", "200"]);
   monitor.pressure = 1 / 3;
-  t.same(await all(), ["200", "200", "503 overloaded sheddable 1"]);
+  t.same(await all(), ["200", "200", "503 overloaded sheddable Retry-After,1"]);
   monitor.pressure = 2 / 3;
-  t.same(await all(), ["200", "503 overloaded default 1", "503 overloaded sheddable 1"]);
+  t.same(await all(), [
+    "200",
+    "503 overloaded default Retry-After,1",
+    "503 overloaded sheddable Retry-After,1",
+  ]);
   monitor.pressure = 1;
   t.match((await all())[0], /503 overloaded critical/);
   t.equal(await ask("", { target: "/health" }), "200");

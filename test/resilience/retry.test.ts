@@ -360,20 +360,34 @@ test("a caller that has gone before the answer failed is not tried for again", a
   t.same(refusals, ["caller_gone"]);
 });
 
-test("a deadline that falls into the back-off ends it, and leaves no timer", async (t) => {
-  const { clock, handle, sentAt } = retrying([503, 200]);
+test("a back-off that would end after the deadline is not begun: the failure is answered at once", async (t) => {
+  for (const leftMs of [12.5, 12.6]) {
+    const { clock, handle, sentAt, refusals } = retrying([503, 200]);
+    const exchange = exchangeOf();
+    exchange.deadlineMs = clock.now() + leftMs;
+    const answer = handle(exchange);
+    await settled();
+    if (leftMs === 12.5) {
+      t.equal((await answer).status, 503, "without a wait");
+      t.same([refusals, exchange.retryRefused, exchange.waitedMs.backoff], [["deadline"], "deadline", 0]);
+    } else {
+      await clock.pass(12.5);
+      t.equal((await answer).status, 200);
+      t.same(refusals, []);
+    }
+    t.equal(clock.pending, 0);
+    await clock.pass(1000);
+    t.equal(sentAt.length, leftMs === 12.5 ? 1 : 2);
+  }
+});
+
+test("a retry that the deadline forbids spends nothing of the budget", async (t) => {
+  const { clock, handle, budget } = retrying([503]);
+  const before = budget.balance(clock.now());
   const exchange = exchangeOf();
-  exchange.deadlineMs = clock.now() + 10;
-  const answer = handle(exchange);
-  answer.catch(() => {});
-  await settled();
-  t.equal(clock.pending, 2);
-  await clock.pass(10);
-  await t.rejects(answer, { code: "deadline_exceeded" });
-  t.equal(clock.pending, 0);
-  t.equal(exchange.waitedMs.backoff, 10);
-  await clock.pass(1000);
-  t.equal(sentAt.length, 1);
+  exchange.deadlineMs = clock.now() + 5;
+  await handle(exchange);
+  t.ok(budget.balance(clock.now()) >= before);
 });
 
 test("the layer bounds the attempts itself, also below a layer of a user's own that never reaches an endpoint", async (t) => {
