@@ -6,6 +6,7 @@
  */
 import { inSubset, subsetText } from "../discovery/index.ts";
 import { candidateFaults, hashFaults, sessionFaults } from "./cross-checks-balancing.ts";
+import { breakerFaults } from "./cross-checks-breaker.ts";
 import { limitFaults } from "./cross-checks-overload.ts";
 import { rateLimitFaults } from "./cross-checks-rate-limits.ts";
 import type { IsSet, Path } from "./document.ts";
@@ -30,6 +31,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...portFaults(config, isSet),
     ...timeoutFaults(config, isSet),
     ...limitFaults(config, isSet),
+    ...breakerFaults(config, isSet),
     ...usefulFaults(config),
   ];
 }

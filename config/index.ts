@@ -3,3 +3,4 @@ export { ConfigError } from "./fault.ts";
 export { parseConfig } from "./parse.ts";
 export type { Config } from "./shape.ts";
 export { type UpstreamConfig, usualUpstream } from "./shape-upstream.ts";
+export { parseDuration } from "./units.ts";

@@ -63,12 +63,19 @@ const RATE_LIMITS: Sentences = {
 
 const BREAKER: Sentences = {
   "": "When an endpoint that fails is left alone; each endpoint has a breaker of its own.",
-  enabled: "False counts everything and refuses nothing.",
+  mode: "`shadow` judges and counts and refuses nothing; `off` does not even judge.",
+  enabled: "The older word for `mode`: true is `enforce`, false is `off`.",
   errorRate: "The share of failures in the window that opens the breaker.",
   minimumRequests: "How many requests the window must hold before the share is looked at.",
   consecutiveFailures: "How many failures in a row open the breaker whatever the share; 0 turns this off.",
   window: "How far back requests are counted.",
-  openFor: "How long an open breaker refuses before it lets one request through to find out.",
+  failures:
+    "What counts as a failure: connect, timeout, reset (a broken answer as well), 5xx (all but 501 and 505), or a status.",
+  openFor:
+    "How long an open breaker refuses before it lets one request through to find out; up to a quarter longer by chance.",
+  openForMax:
+    "What that grows to: it doubles each time that it opens again without having been well for a window, and for as long as it was open.",
+  probes: "How many probes in a row must be good before it closes; one at a time.",
 };
 
 const OUTLIERS: Sentences = {
@@ -227,6 +234,10 @@ export const SENTENCES: Sentences = {
       "How long the whole request may take, with all attempts and waits, until the answer's head.",
     "timeouts.attempt":
       "How long each attempt may take from the last byte of the request to the first of the answer.",
+    ...under("breaker", {
+      ...BREAKER,
+      "": "When requests of this route are refused before any work, judged by what its callers get, after all attempts; there is none unless asked for.",
+    }),
     retries: "In place of those of the upstream, whose back-off and budget hold all the same.",
     "retries.attempts": "Attempts after the first; 0 is none.",
     "retries.on":
@@ -250,6 +261,7 @@ export const OTHER_DEFAULTS: Sentences = {
   "service.advertise": "the address of `inbound.listen`, or the agent's if that is every address",
   "inbound.timeouts.connect": "`1s`, at most `request`",
   "inbound.timeouts.attempt": "`60s`, at most `request`",
+  "inbound.breaker.openForMax": "`30s`, at least `openFor`",
   "discovery.consul.address": "`CONSUL_HTTP_ADDR`, else `http://127.0.0.1:8500`",
   "discovery.consul.token": "`CONSUL_HTTP_TOKEN`",
   "discovery.consul.tokenFile": "`CONSUL_HTTP_TOKEN_FILE`",
@@ -276,6 +288,8 @@ export const OTHER_DEFAULTS: Sentences = {
   "upstreams.<name>.service": "the upstream's name",
   "upstreams.<name>.timeouts.connect": "`1s`, at most `request`",
   "upstreams.<name>.timeouts.attempt": "`10s`, at most `request`",
+  "upstreams.<name>.breaker.openForMax": "`30s`, at least `openFor`",
+  "routes[].breaker.openForMax": "`30s`, at least `openFor`",
   "routes[].name": "its place, as in `routes[0]`",
   "routes[].rateLimits[].name": "both numbers, as in `100-per-1s`",
   "routes[].rateLimits[].burst": "`requests`",

@@ -3,6 +3,7 @@
  */
 import * as v from "valibot";
 import { defined, mappingOf, section } from "./mapping.ts";
+import { routeBreaker } from "./shape-breaker.ts";
 import { TEXT, withDefaults } from "./shape-discovery.ts";
 import { rateLimits } from "./shape-rate-limit.ts";
 import { name, retryCondition } from "./shape-upstream.ts";
@@ -52,6 +53,7 @@ export const route = v.pipe(
       v.minLength(1, "at least one { upstream, weight }"),
     ),
     timeouts: withDefaults(section({ request: v.optional(duration()), attempt: v.optional(duration()) })),
+    breaker: routeBreaker,
     retries: v.optional(
       section({
         attempts: wholeNumber(0, 10),

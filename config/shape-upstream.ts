@@ -5,16 +5,8 @@
 import * as v from "valibot";
 import { section } from "./mapping.ts";
 import { balancing, outliers, slowStart } from "./shape-balancing.ts";
-import {
-  endpoints,
-  flag,
-  follow,
-  from,
-  healthCheck,
-  merge,
-  subset,
-  withDefaults,
-} from "./shape-discovery.ts";
+import { breakerWith } from "./shape-breaker.ts";
+import { endpoints, follow, from, healthCheck, merge, subset, withDefaults } from "./shape-discovery.ts";
 import { limits } from "./shape-overload.ts";
 import { duration, percent, size, text, wholeNumber } from "./units.ts";
 
@@ -87,21 +79,6 @@ export const retriesWith = (attempts: number, on: v.InferInput<typeof retryCondi
     ),
   );
 
-export const breakerWith = (enabled: boolean) =>
-  withDefaults(
-    v.pipe(
-      section({
-        enabled: v.optional(flag, enabled),
-        errorRate: v.optional(percent(1, 100), "50%"),
-        minimumRequests: v.optional(wholeNumber(1, 1_000_000), 20),
-        consecutiveFailures: v.optional(wholeNumber(0, 1_000_000), 5),
-        window: v.optional(duration(100), "10s"),
-        openFor: v.optional(duration(10), "5s"),
-      }),
-      v.transform(({ window, openFor, ...rest }) => ({ ...rest, windowMs: window, openForMs: openFor })),
-    ),
-  );
-
 const UPGRADE = "a protocol such as websocket, in lower case; not h2c, whose requests would pass unread";
 export const upgrades = v.optional(
   v.array(
@@ -129,7 +106,7 @@ export const upstream = v.pipe(
     slowStart,
     timeouts: timeoutsWith(10_000, "15s"),
     retries: retriesWith(2, ["connectFailure", "reset", 502, 503, 504]),
-    breaker: breakerWith(true),
+    breaker: breakerWith("enforce"),
     limits,
     keepAlive: v.optional(duration(), "4s"),
     upgrades,

@@ -10,11 +10,12 @@ import type { ConsulOptions } from "../discovery/index.ts";
 import { INHERITING } from "../resilience/index.ts";
 import { LOG_LEVELS } from "../telemetry/index.ts";
 import { mappingOf, section } from "./mapping.ts";
+import { breakerWith } from "./shape-breaker.ts";
 import { discovery, flag, TEXT, withDefaults } from "./shape-discovery.ts";
 import { limits, overload } from "./shape-overload.ts";
 import { rateLimits } from "./shape-rate-limit.ts";
 import { route } from "./shape-route.ts";
-import { breakerWith, name, retriesWith, timeoutsWith, upgrades, upstream } from "./shape-upstream.ts";
+import { name, retriesWith, timeoutsWith, upgrades, upstream } from "./shape-upstream.ts";
 import { address, duration, host, size, text, wholeNumber } from "./units.ts";
 
 const listenerWith = (listen: string) => ({
@@ -65,7 +66,7 @@ const inbound = withDefaults(
       ...listenerWith("0.0.0.0:15006"),
       timeouts: timeoutsWith(60_000, "60s"),
       retries: retriesWith(1, ["connectFailure", "reset"]),
-      breaker: breakerWith(false),
+      breaker: breakerWith("off"),
       limits,
       rateLimits,
       keepAliveToApp: v.optional(duration(), "4s"),

@@ -24,6 +24,12 @@ export function duration(minimumMs = 1, longestMs = LONGEST_MS) {
   );
 }
 
+/** A duration as a person writes it, such as 10m, in milliseconds; undefined if it is none, is 0 or longer than a day. */
+export function parseDuration(text: string): number | undefined {
+  const ms = DURATION.test(text) ? durationMs(text) : 0;
+  return ms > 0 && ms <= LONGEST_MS ? ms : undefined;
+}
+
 /** Milliseconds as a person would write them. */
 export function durationText(ms: number): string {
   for (const [unit, unitMs] of Object.entries(DURATION_MS))

@@ -43,7 +43,12 @@ const TABLE = {
   ],
   no_route: [404, "local", "never", "no route and no upstream matches the request's host"],
   no_endpoint: [503, "local", "never", "the upstream has no endpoint at all"],
-  breaker_open: [503, "local", "never", "the breakers of all endpoints are open"],
+  breaker_open: [
+    503,
+    "local",
+    "never",
+    "the breakers of all endpoints are open, or the breaker of the route is",
+  ],
   overflow: [
     503,
     "local",

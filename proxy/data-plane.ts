@@ -18,6 +18,7 @@ import { OverloadMonitor, type OverloadOptions } from "./overload.ts";
 import { LoadMeter } from "./own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "./plan.ts";
 import { endpointViews, type PlaneReport, requestViews, summed } from "./report.ts";
+import { type BreakerCommand, RouteBreakers } from "./route-breakers.ts";
 import * as stacks from "./stack.ts";
 import { newRequestId, systemClock, systemRandom, threadOffsetMs } from "./system.ts";
 import type { Situation, Upstream } from "./upstream/index.ts";
@@ -58,6 +59,8 @@ export interface Plane {
   /** Where this sidecar stands among those that do the same has changed. */
   situate(situation: Situation): void;
   report(): Promise<PlaneReport>;
+  /** Decides for some time what requests meet at a breaker; who it is not known to knows nothing of it. */
+  force(command: BreakerCommand): void;
   /** Finishes what has begun, within the grace. @param deregistered when peers have been told */
   drain(graceMs: number, deregistered: Promise<void>): Promise<void>;
   /** Ends at once. */
@@ -108,6 +111,7 @@ export class DataPlane implements Plane {
       writeAccess: settings.accessLog ? log.writeAccess : undefined,
       overload:
         settings.overload === undefined ? undefined : new OverloadMonitor(settings.overload, systemClock),
+      routeBreakers: new RouteBreakers({ clock: systemClock, random: systemRandom, log: log.log }),
     };
     this.#destinations = new Destinations(this.stackParts, settings.onWanted);
   }
@@ -169,6 +173,12 @@ export class DataPlane implements Plane {
     this.#destinations.situate(situation);
   }
 
+  force({ of, state, forMs }: BreakerCommand): void {
+    const forced = state === "auto" ? undefined : state;
+    if ("route" in of) this.stackParts.routeBreakers.force(of.route, forced, forMs);
+    else this.upstreams.get(of.upstream)?.breakers.force(of.endpoint, forced, forMs);
+  }
+
   async report(): Promise<PlaneReport> {
     const nowMs = systemClock.now();
     return {
@@ -176,6 +186,7 @@ export class DataPlane implements Plane {
       endpoints: Object.fromEntries(
         [...this.upstreams].map(([key, upstream]) => [key, endpointViews(upstream, nowMs)]),
       ),
+      routeBreakers: this.stackParts.routeBreakers.views(nowMs),
       calls: this.#destinations.calls(),
       requests: this.listeners.flatMap((listener) => requestViews(listener.exchanges, nowMs)),
       inFlight: this.#perDirection((listener) => listener.exchanges.size),
@@ -204,6 +215,7 @@ export class DataPlane implements Plane {
     this.stackParts.overload?.stop();
     for (const listener of this.listeners) listener.destroy();
     this.#destinations.stop();
+    this.stackParts.routeBreakers.stop();
   }
 
   setLogLevel(level: ProcessLog["level"]): void {

@@ -115,7 +115,9 @@ export class Destinations {
     upstream.update(endpoints ?? before?.endpoints.map(({ endpoint }) => endpoint) ?? []);
     this.#upstreams.set(key, upstream);
     this.#plans.set(key, plan);
-    if (before !== undefined) this.#retire(before);
+    if (before === undefined) return;
+    upstream.breakers.inherit(before.breakers);
+    this.#retire(before);
   }
 
   #drop(key: string): void {

@@ -4,14 +4,16 @@
  */
 import type { ReplicaLoad } from "../balancing/index.ts";
 import { type Exchange, identityText, pathOf } from "../core/index.ts";
-import type { BreakerState, Standing } from "../resilience/index.ts";
+import type { Standing } from "../resilience/index.ts";
 import type { CountedRequests, UpstreamCounts } from "../telemetry/index.ts";
+import { type BreakerView, breakerView, mergedBreaker } from "./breaker-view.ts";
 import type { OverloadReport } from "./overload.ts";
 import { own } from "./own.ts";
+import type { RouteBreakerView } from "./route-breakers.ts";
 import type { Upstream } from "./upstream/index.ts";
 
 /** One endpoint as the admin port shows it. Times in milliseconds. */
-export interface EndpointView {
+export interface EndpointView extends BreakerView {
   readonly address: string;
   readonly source: string;
   readonly weight: number;
@@ -30,8 +32,6 @@ export interface EndpointView {
   readonly says?: ReplicaLoad;
   /** How much of its weight it gets as it is new; all of it is left out. */
   readonly warmth?: number;
-  readonly breaker: BreakerState;
-  readonly opensForMs?: number;
   readonly inFlight: number;
   readonly latencyMs: number;
 }
@@ -54,6 +54,7 @@ export interface PlaneReport {
   readonly upstreams: readonly UpstreamCounts[];
   /** By the key of the upstream. */
   readonly endpoints: Readonly<Record<string, readonly EndpointView[]>>;
+  readonly routeBreakers: readonly RouteBreakerView[];
   /** How often each name has been called. */
   readonly calls: Readonly<Record<string, number>>;
   readonly requests: readonly RequestView[];
@@ -78,10 +79,7 @@ export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[]
     ...(upstream.options.outliers === undefined ? {} : standingView(of.standing, nowMs)),
     ...warmthView(upstream.warmth(of.key)),
     ...saidView(upstream.loadProbes?.lastOf(of)),
-    breaker: of.breakerState,
-    ...(of.breakerState === "open"
-      ? { opensForMs: Math.max(0, Math.round(of.breaker.openUntilMs - nowMs)) }
-      : {}),
+    ...breakerView(of.ownBreaker, upstream.options.breaker.mode, nowMs),
     inFlight: of.inFlight,
     latencyMs: thousandths(of.latency.estimateMs(nowMs, of.inFlight === 0)),
   }));
@@ -139,14 +137,11 @@ export function mergedEndpoints(reports: readonly PlaneReport[]): Record<string,
 
 /** Worst breaker, sum of requests, mean of latencies that have been measured. */
 function mergedView(view: EndpointView, of: readonly EndpointView[]): EndpointView {
-  const worst = of.reduce((a, b) => (BADNESS[b.breaker] > BADNESS[a.breaker] ? b : a));
   const outlier = of.reduce((a, b) => (STANDING[b.outlier ?? "in"] > STANDING[a.outlier ?? "in"] ? b : a));
-  const opensForMs = Math.max(0, ...of.map((other) => other.opensForMs ?? 0));
   const measured = of.map(({ latencyMs }) => latencyMs).filter((ms) => ms > 0);
   return {
     ...view,
-    breaker: worst.breaker,
-    ...(worst.breaker === "open" ? { opensForMs } : {}),
+    ...mergedBreaker(of),
     ...(outlier.outlier === undefined ? {} : { outlier: outlier.outlier }),
     ...(outlier.ejectedForMs === undefined ? {} : { ejectedForMs: outlier.ejectedForMs }),
     inFlight: of.reduce((sum, { inFlight }) => sum + inFlight, 0),
@@ -155,7 +150,18 @@ function mergedView(view: EndpointView, of: readonly EndpointView[]): EndpointVi
 }
 
 const STANDING: Readonly<Record<Standing["is"], number>> = { in: 0, probing: 1, ejected: 2 };
-const BADNESS: Readonly<Record<BreakerState, number>> = { closed: 0, halfOpen: 1, open: 2 };
+
+/** The breakers of routes of all planes. */
+export function mergedRouteBreakers(reports: readonly PlaneReport[]): RouteBreakerView[] {
+  const byRoute = Map.groupBy(
+    reports.flatMap(({ routeBreakers }) => routeBreakers),
+    ({ route }) => route,
+  );
+  return [...byRoute].map(([route, of]) => ({
+    route,
+    ...mergedBreaker(of),
+  }));
+}
 
 /**
  * The counts of all planes. What happened is added up; endpoints and breakers are the same ones for all of them, and count

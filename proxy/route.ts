@@ -7,6 +7,7 @@
  */
 import type { Exchange, Handler, Random, RoutePolicy } from "../core/index.ts";
 import { headerValue, pathOf } from "../core/index.ts";
+import type { BreakerOptions } from "../resilience/index.ts";
 import { type Condition, holds } from "./route-condition.ts";
 
 export interface RouteMatch {
@@ -27,6 +28,8 @@ export interface RouteOptions {
   readonly to: readonly { readonly upstream: string; readonly weight: number }[];
   /** What it asks for in place of what is usual for the upstream. */
   readonly policy?: RoutePolicy | undefined;
+  /** A breaker of its own, judged by what its callers get. */
+  readonly breaker?: BreakerOptions | undefined;
   /** Its own layers in front of what it leads to, as they stand; without any there is no stack of its own. */
   readonly way?: Handler | undefined;
 }

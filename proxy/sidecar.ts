@@ -13,7 +13,8 @@ import { ControlPlane, localPorts } from "./control/index.ts";
 import { DataPlane, type PlaneSettings } from "./data-plane.ts";
 import type { ListenAddress, Listener } from "./downstream/index.ts";
 import { mergedOverload, type OverloadOptions } from "./overload.ts";
-import { mergedCounts, type PlaneReport, summed } from "./report.ts";
+import { mergedCounts, mergedRouteBreakers, type PlaneReport, summed } from "./report.ts";
+import type { BreakerCommand } from "./route-breakers.ts";
 import { withSharedLimits } from "./shared-limits.ts";
 import { giveBackStartupMemory } from "./startup-memory.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -125,6 +126,11 @@ export class Sidecar {
     this.#planes.setLogLevel(level);
   }
 
+  /** Decides for some time what requests meet at a breaker. */
+  forceBreaker(command: BreakerCommand): void {
+    this.#planes.force(command);
+  }
+
   /** What discovery knows, by the key of the upstream. */
   supplies(): ReturnType<ControlPlane["views"]> {
     return this.#control.views();
@@ -166,6 +172,11 @@ export class Sidecar {
     return {
       requests: reports.map(({ tally }) => tally),
       upstreams: mergedCounts(reports),
+      routeBreakers: mergedRouteBreakers(reports).map(({ route, breaker, opened }) => ({
+        route,
+        state: breaker,
+        opened: opened?.times ?? 0,
+      })),
       inFlight: summed(reports.map(({ inFlight }) => inFlight)),
       connections: summed(reports.map(({ connections }) => connections)),
       connectionsRefused: summed(reports.map(({ connectionsRefused }) => connectionsRefused)),
@@ -190,6 +201,7 @@ function alone(plane: DataPlane): Planes {
     listen: (name, plan) => plane.listen(name, plan),
     update: (key, endpoints) => plane.update(key, endpoints),
     situate: (situation) => plane.situate(situation),
+    force: (command) => plane.force(command),
     reports: async () => [await plane.report()],
     drain: (graceMs, deregistered) => plane.drain(graceMs, deregistered),
     destroy: () => plane.destroy(),

@@ -16,6 +16,7 @@ import {
   stack,
 } from "../core/index.ts";
 import {
+  type BreakerOptions,
   breakerLayer,
   callerDeadline,
   concurrencyLimit,
@@ -32,6 +33,7 @@ import { rescue } from "./rescue.layer.ts";
 import { rewrite } from "./rewrite.layer.ts";
 import { route, routeWithin } from "./route.layer.ts";
 import type { RouteOptions } from "./route.ts";
+import type { RouteBreakers } from "./route-breakers.ts";
 import { shed } from "./shed.layer.ts";
 import { balance, forward, heardLoad, load, type Upstream, type UpstreamEndpoint } from "./upstream/index.ts";
 import { wellFormed } from "./well-formed.layer.ts";
@@ -50,6 +52,7 @@ export interface StackParts {
   readonly overload?: OverloadMonitor | undefined;
   /** What requests of the app inherit from those that it answers; undefined when nothing. */
   readonly inheritance?: Inheritance | undefined;
+  readonly routeBreakers: RouteBreakers;
   /** Undefined when the access log is off. */
   readonly writeAccess: AccessLogWriter | undefined;
 }
@@ -146,6 +149,7 @@ function listenerLayers(parts: StackParts): Layer[] {
 interface Policied {
   readonly name: string;
   readonly policy?: RoutePolicy | undefined;
+  readonly breaker?: BreakerOptions | undefined;
 }
 
 /** A layer that stands in the stack of a route only where its policy asks for it. */
@@ -161,6 +165,12 @@ const ROUTE_LAYERS: readonly RouteLayer[] = [
     // Outermost: what comes too fast costs nothing further in.
     name: "rate-limit",
     of: (parts, { policy }) => policy?.rateLimits && rateLimit(parts, policy.rateLimits),
+  },
+  {
+    // Before any work is done: what is refused here takes no place in a queue and no retry.
+    name: "route-breaker",
+    of: ({ routeBreakers }, { name, breaker }) =>
+      breaker === undefined || breaker.mode === "off" ? undefined : routeBreakers.layer(name, breaker),
   },
 ];
 
@@ -201,7 +211,7 @@ function endpointLayers(parts: StackParts, of: Upstream, to: UpstreamEndpoint): 
     // Inside it, as what an endpoint says of its load is no part of its answer. Only where the algorithm goes by it.
     ...(of.loadProbes === undefined ? [] : [heardLoad(of.loadProbes, to, parts.clock)]),
     // Innermost: it judges the endpoint alone, by the outcome of every single attempt.
-    breakerLayer(to.breaker, to.key),
+    breakerLayer(to.breaker, to.key, of.breakers.rules),
   ];
 }
 

@@ -1,50 +1,76 @@
 /**
- * The breaker's place on the way to one endpoint: a permit before the attempt, its outcome after the body.
+ * A breaker's place in a stack: a permit before the work, its outcome after the body. On the way to one endpoint it judges
+ * every single attempt; on a route, whole requests with all their attempts.
  *
- * What counts as a failure of the endpoint: no connection, no answer in time, a broken answer, and the statuses
- * that say so. 501 and 505 judge the request, not the endpoint; a caller that hung up judges nothing.
+ * What counts as a failure is in breaker-failures.ts.
  */
-import { asProxyError, type Handler, type Layer, type Outcome, ProxyError, watch } from "../core/index.ts";
-import type { EndpointBreaker } from "./breaker.ts";
-import { CALLERS_LIMIT, saysTimeIsUp } from "./deadline.ts";
+import {
+  type Exchange,
+  type Handler,
+  type Layer,
+  ProxyError,
+  type ProxyResponse,
+  watch,
+} from "../core/index.ts";
+import { type Breaker, UNJUDGED } from "./breaker.ts";
+import { type FailureRules, USUAL_FAILURES } from "./breaker-failures.ts";
+import { saysTimeIsUp } from "./deadline.ts";
 
-export function breakerLayer(breaker: EndpointBreaker, endpoint: string): Layer {
+/** On the way to one endpoint. */
+export function breakerLayer(
+  breaker: Breaker,
+  endpoint: string,
+  rules: FailureRules = USUAL_FAILURES,
+): Layer {
+  return layer("breaker", breaker, rules, () => {
+    const how = breaker.forced === undefined ? "open" : "forced open";
+    return new ProxyError("breaker_open", `the breaker of ${endpoint} is ${how}`, { endpoint });
+  });
+}
+
+/** On a route, before any work is done for the request. */
+export function routeBreaker(breaker: Breaker, route: string, rules: FailureRules = USUAL_FAILURES): Layer {
+  return layer("route-breaker", breaker, rules, () => {
+    const how = breaker.forced === undefined ? "open" : "forced open";
+    return new ProxyError("breaker_open", `the breaker of the route ${route} is ${how}`);
+  });
+}
+
+function layer(name: string, breaker: Breaker, rules: FailureRules, refusal: () => ProxyError): Layer {
   return {
-    name: "breaker",
+    name,
     wrap(next: Handler): Handler {
       return (exchange) => {
         const permit = breaker.admit();
-        if (permit === undefined)
-          return Promise.reject(
-            new ProxyError("breaker_open", `the breaker of ${endpoint} is open`, { endpoint }),
-          );
-        return watch(
-          next,
-          exchange,
-          (response) => {
-            if (isEndpointFailure(response.status))
-              breaker.settle(permit, saysTimeIsUp(exchange, response) ? "ignored" : "failure");
-            // A tunnel may last for days, and a probe must not: the endpoint has done what was asked when it has switched.
-            else if (response.body.complete || response.status === 101) breaker.settle(permit, "success");
-            else response.body.onClosed((outcome) => breaker.settle(permit, outcome));
-          },
-          (thrown) => breaker.settle(permit, outcomeOf(thrown)),
-        );
+        if (permit === undefined) return Promise.reject(refusal());
+        if (permit === UNJUDGED && breaker.isShadow) exchange.wouldRefuse("breaker_open");
+        return judged(next, exchange, breaker, rules, permit);
       };
     },
   };
 }
 
-/** Whether a status says that the endpoint is failing. */
-export function isEndpointFailure(status: number): boolean {
-  return status >= 500 && status !== 501 && status !== 505;
-}
-
-/** What a failed attempt says about the endpoint. */
-export function outcomeOf(thrown: unknown): Outcome {
-  const { code, detail, endpoint, kind } = asProxyError(thrown);
-  // The deadline is ours, but an endpoint that let it pass was too slow for it. The caller's says nothing of the endpoint.
-  if (code === "deadline_exceeded")
-    return endpoint === undefined || detail === CALLERS_LIMIT ? "ignored" : "failure";
-  return kind.origin === "upstream" ? "failure" : "ignored";
+function judged(
+  next: Handler,
+  exchange: Exchange,
+  breaker: Breaker,
+  rules: FailureRules,
+  permit: number,
+): Promise<ProxyResponse> {
+  return watch(
+    next,
+    exchange,
+    (response) => {
+      if (rules.isFailure(response.status))
+        breaker.settle(permit, saysTimeIsUp(exchange, response) ? "ignored" : "failure", response.status);
+      // A tunnel may last for days, and a probe must not: the endpoint has done what was asked when it has switched.
+      else if (response.body.complete || response.status === 101) breaker.settle(permit, "success");
+      else response.body.onClosed((outcome) => breaker.settle(permit, rules.outcomeOfBody(outcome)));
+    },
+    (thrown) => {
+      const kind = rules.kindOf(thrown);
+      if (kind === undefined) breaker.settle(permit, "ignored");
+      else breaker.settle(permit, "failure", kind);
+    },
+  );
 }

@@ -1,72 +1,56 @@
 /**
- * A circuit breaker for one endpoint: closed is passing, open is refusing, half-open lets one request through
- * to find out. opossum keeps the window, the state and the time it stays open.
+ * A circuit breaker, of one endpoint or of a route: closed is passing, open is refusing, half-open lets one request
+ * through at a time to find out. opossum keeps the window, the state and the timer of the time it stays open.
  *
  * opossum is driven by its events, not by `fire`: an answer here is over when its body is over, which no promise
  * around a call can say, and an event costs a tenth of a wrapped call. What opossum does not do is done here:
  * the decision to trip (also on failures in a row, since a dead endpoint must not need a whole window of errors
- * to be believed dead), a window that forgets on closing, a probe that cannot hold the breaker half-open for
- * ever, and a straggler from before the trip that cannot settle the probe.
+ * to be believed dead), how long it stays open, how many probes it takes, a window that forgets on closing, a probe that
+ * cannot hold the breaker half-open for ever, and a straggler from before the trip that cannot settle the probe.
+ *
+ * What its failures say (`judged`) and what requests meet (`state`) are two things: in shadow nothing is refused, and an
+ * operator may force it. It goes on judging by what passes meanwhile, so that it knows what to do when that ends.
  *
  * An endpoint has an opossum only while it has failures in its window: it weighs 7 KB, and of five thousand endpoints
  * nearly all are well. Until then successes are counted here, bucket by bucket, and are put into its window when it is made.
  */
-import { EventEmitter } from "node:events";
+import type { EventEmitter } from "node:events";
 import CircuitBreaker from "opossum";
-import type { Clock, Outcome, Timer } from "../core/index.ts";
-
-export interface BreakerOptions {
-  /** False: everything is counted and nothing is refused. */
-  readonly enabled: boolean;
-  /** Share of failures in the window that opens the breaker, in (0, 1]. */
-  readonly errorRate: number;
-  /** Requests that the window must hold before the rate is looked at. */
-  readonly minimumRequests: number;
-  readonly windowMs: number;
-  /** Failures in a row that open the breaker whatever the rate; 0 turns this off. */
-  readonly consecutiveFailures: number;
-  readonly openForMs: number;
-}
+import type { Clock, Outcome, Random, Timer } from "../core/index.ts";
+import type { BreakerOptions, FailureKind } from "./breaker-options.ts";
+import { type BreakerRotation, BUCKETS } from "./breaker-rotation.ts";
+import { OpenTime } from "./open-time.ts";
 
 export type BreakerState = "closed" | "open" | "halfOpen";
 
-const BUCKETS = 10;
-const NONE_BEFORE: number[] = [];
-
-/** Turns the windows of many breakers with one timer: two intervals per breaker would cost a fifth of a core at 10,000. */
-export class BreakerRotation {
-  readonly #clock: Clock;
-  readonly #bucketMs: number;
-  /** What opossum is turned by. */
-  readonly events: EventEmitter = new EventEmitter().setMaxListeners(0);
-  #timer: Timer | undefined;
-
-  constructor(clock: Clock, windowMs: number) {
-    this.#clock = clock;
-    this.#bucketMs = windowMs / BUCKETS;
-  }
-
-  /** Which bucket of time is being filled. */
-  get bucket(): number {
-    return Math.floor(this.#clock.recentMs / this.#bucketMs);
-  }
-
-  /** Turns, as long as somebody listens. */
-  begin(): void {
-    this.#timer ??= this.#clock.schedule(this.#bucketMs, () => this.#rotate());
-  }
-
-  stop(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-  }
-
-  #rotate(): void {
-    this.#timer = undefined;
-    this.events.emit("rotate");
-    if (this.events.listenerCount("rotate") > 0) this.begin();
-  }
+/** What an operator has decided. */
+export interface Forced {
+  readonly state: "open" | "closed";
+  /** On the clock. */
+  readonly untilMs: number;
 }
+
+/** How it came to open. */
+export interface Opening {
+  /** How often it has, this time included. */
+  readonly times: number;
+  /** On the clock. */
+  readonly atMs: number;
+  readonly why: "failuresInARow" | "errorRate" | "failedTrial";
+  /** Its last failures (20 at most) by kind or status. */
+  readonly failures: Readonly<Record<string, number>>;
+}
+
+/** `judged`: by its requests; the others by an operator, and by the end of what he asked for. */
+export type BreakerChange = (state: BreakerState, by: "judged" | "forced" | "released") => void;
+
+export interface BreakerParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly rotation: BreakerRotation;
+}
+
+const NONE_BEFORE: number[] = [];
 
 /** opossum's window as it is at run time; the published types leave this part out. */
 interface RollingWindow {
@@ -76,21 +60,33 @@ interface RollingWindow {
   rotateBucket(): void;
 }
 
+interface Adjustable {
+  readonly options: { resetTimeout: number };
+}
+
 /** An opossum with its window. */
 interface Judge {
   readonly breaker: CircuitBreaker;
   readonly rolling: RollingWindow;
+  /** The newest last. */
+  readonly lastFailures: FailureKind[];
   readonly onRotate: () => void;
 }
 
 /** So many probes whose callers give up follow each other; the next one waits as long as a breaker is open. */
 const MOST_IGNORED = 3;
+/** So many failures are remembered by their kinds. */
+const LAST_FAILURES = 20;
+/** The permit of a request that passes although its failures speak against it: how it ends is nobody's business. */
+export const UNJUDGED = -1;
 
-export class EndpointBreaker {
+export class Breaker {
   readonly #options: BreakerOptions;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #rotation: BreakerRotation;
-  readonly #onChange: (state: BreakerState) => void;
+  readonly #onChange: BreakerChange;
+  readonly #isOff: boolean;
   #judge: Judge | undefined = undefined;
   /** Grows with every change of state; a permit from another epoch is a straggler. */
   #epoch = 0;
@@ -102,35 +98,66 @@ export class EndpointBreaker {
   #probeTakenAtMs = Number.NEGATIVE_INFINITY;
   /** Probes that were given up by their callers. */
   #probesIgnored = 0;
+  /** Probes that were good, in a row. */
+  #probesPassed = 0;
   #openUntilMs = 0;
+  /** Made with the first opening: nearly all never open. */
+  #openTime: OpenTime | undefined = undefined;
+  #opening: Opening | undefined = undefined;
+  #forced: Forced | undefined = undefined;
+  #release: Timer | undefined = undefined;
 
-  /** @param onChange told of every change of state */
-  constructor(
-    options: BreakerOptions,
-    clock: Clock,
-    rotation: BreakerRotation,
-    onChange: (state: BreakerState) => void,
-  ) {
+  /** @param onChange told of every change */
+  constructor(options: BreakerOptions, { clock, random, rotation }: BreakerParts, onChange: BreakerChange) {
     this.#options = options;
     this.#clock = clock;
+    this.#random = random;
     this.#rotation = rotation;
     this.#onChange = onChange;
+    this.#isOff = options.mode === "off";
   }
 
+  /** What requests meet. */
   get state(): BreakerState {
+    if (this.#forced !== undefined) return this.#forced.state;
+    return this.#options.mode === "enforce" ? this.judged : "closed";
+  }
+
+  /** Undefined unless an operator has decided. */
+  get forced(): Forced | undefined {
+    return this.#forced;
+  }
+
+  /** Whether it refuses nothing, however it judges. */
+  get isShadow(): boolean {
+    return this.#options.mode === "shadow";
+  }
+
+  /** How it opened last, whether or not it is still open. */
+  get opening(): Opening | undefined {
+    return this.#opening;
+  }
+
+  /** What its failures say. */
+  get judged(): BreakerState {
     const breaker = this.#judge?.breaker;
     if (breaker === undefined) return "closed";
     if (breaker.opened) return "open";
     return breaker.halfOpen ? "halfOpen" : "closed";
   }
 
-  /** When an open breaker lets a probe through, on the clock. */
+  /** When an open breaker lets a probe through, or is let go by force, on the clock. */
   get openUntilMs(): number {
-    return this.#openUntilMs;
+    return this.#forced?.state === "open" ? this.#forced.untilMs : this.#openUntilMs;
   }
 
   /** Whether a request could pass now. */
   get admits(): boolean {
+    if (this.#forced !== undefined) return this.#forced.state === "closed";
+    return this.#options.mode !== "enforce" || this.#hasPlace;
+  }
+
+  get #hasPlace(): boolean {
     const breaker = this.#judge?.breaker;
     if (breaker === undefined) return true;
     if (breaker.opened) return false;
@@ -139,26 +166,53 @@ export class EndpointBreaker {
 
   /** Takes a permit, or undefined when the breaker refuses. Every permit must be settled once. */
   admit(): number | undefined {
-    if (this.#judge === undefined) return this.#epoch;
-    if (!this.admits) return undefined;
-    if (this.#judge.breaker.halfOpen) this.#probeTakenAtMs = this.#clock.now();
-    return this.#epoch;
+    if (this.#judge === undefined && this.#forced === undefined) return this.#epoch;
+    if (this.#forced?.state === "open") return undefined;
+    if (this.#hasPlace) {
+      if (this.#judge?.breaker.halfOpen === true) this.#probeTakenAtMs = this.#clock.now();
+      return this.#epoch;
+    }
+    return this.admits ? UNJUDGED : undefined;
   }
 
-  /** Gives a permit back and says how it ended. */
-  settle(permit: number, outcome: Outcome): void {
-    if (permit !== this.#epoch) return;
+  /**
+   * Decides for some time what requests meet.
+   * @param state undefined gives the decision back
+   * @param forMs until it is given back of itself, in milliseconds
+   */
+  force(state: Forced["state"] | undefined, forMs: number): void {
+    this.#release?.cancel();
+    if (state === undefined) {
+      if (this.#forced !== undefined) this.#letGo();
+      return;
+    }
+    this.#forced = { state, untilMs: this.#clock.now() + forMs };
+    this.#release = this.#clock.schedule(forMs, () => this.#letGo());
+    this.#onChange(state, "forced");
+  }
+
+  #letGo(): void {
+    this.#forced = undefined;
+    this.#onChange(this.state, "released");
+  }
+
+  /** Gives a permit back and says how it ended. @param kind of failure */
+  settle(permit: number, outcome: Outcome, kind: FailureKind = "reset"): void {
+    if (permit !== this.#epoch || this.#isOff) return;
     const halfOpen = this.#judge?.breaker.halfOpen === true;
     if (outcome === "success") {
       this.#failuresInARow = 0;
-      if (halfOpen) this.#judge!.breaker.emit("success", undefined, 0);
+      if (halfOpen) this.#passProbe(this.#judge!);
       else this.#countSuccess();
     } else if (outcome === "failure") {
       this.#failuresInARow++;
       const judge = this.#judge ?? this.#appointJudge();
       this.#handOver(judge, 0);
       judge.breaker.emit("failure", undefined, 0);
-      if (halfOpen || this.#mustTrip(judge)) judge.breaker.open();
+      judge.lastFailures.push(kind);
+      if (judge.lastFailures.length > LAST_FAILURES) judge.lastFailures.shift();
+      const why = halfOpen ? "failedTrial" : this.#reasonToTrip(judge);
+      if (why !== undefined) this.#trip(judge, why);
     } else if (halfOpen) {
       // The probe said nothing: its turn goes to the next request. Again and again, it says that callers do not wait for it.
       if (++this.#probesIgnored % MOST_IGNORED !== 0) this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
@@ -168,16 +222,35 @@ export class EndpointBreaker {
   /** Leaves no timer; what is still under way counts no more. */
   stop(): void {
     this.#epoch++;
+    this.#release?.cancel();
     if (this.#judge !== undefined) this.#dismiss(this.#judge);
   }
 
-  #mustTrip({ rolling }: Judge): boolean {
-    const { enabled, consecutiveFailures, minimumRequests, errorRate } = this.#options;
-    if (!enabled) return false;
-    if (consecutiveFailures > 0 && this.#failuresInARow >= consecutiveFailures) return true;
+  /** One more that was good; the last one that it takes closes it. */
+  #passProbe({ breaker }: Judge): void {
+    if (++this.#probesPassed < this.#options.probes) this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
+    else breaker.emit("success", undefined, 0);
+  }
+
+  #reasonToTrip({ rolling }: Judge): Opening["why"] | undefined {
+    const { consecutiveFailures, minimumRequests, errorRate } = this.#options;
+    if (consecutiveFailures > 0 && this.#failuresInARow >= consecutiveFailures) return "failuresInARow";
     const { successes, failures } = rolling.stats;
     const total = successes + failures;
-    return total >= minimumRequests && failures >= errorRate * total;
+    return total >= minimumRequests && failures >= errorRate * total ? "errorRate" : undefined;
+  }
+
+  #trip({ breaker, lastFailures }: Judge, why: Opening["why"]): void {
+    const nowMs = this.#clock.now();
+    this.#openTime ??= new OpenTime(this.#options);
+    const openForMs = this.#openTime.open(nowMs, this.#random);
+    this.#openUntilMs = nowMs + openForMs;
+    const failures: Record<string, number> = {};
+    for (const kind of lastFailures) failures[kind] = (failures[kind] ?? 0) + 1;
+    this.#opening = { times: (this.#opening?.times ?? 0) + 1, atMs: nowMs, why, failures };
+    // Read by opossum as it opens; the published types leave it out.
+    (breaker as unknown as Adjustable).options.resetTimeout = openForMs;
+    breaker.open();
   }
 
   #countSuccess(): void {
@@ -217,7 +290,7 @@ export class EndpointBreaker {
     };
     const breaker = new CircuitBreaker(neverFired, settings);
     const rolling = breaker.status as unknown as RollingWindow;
-    const judge: Judge = { breaker, rolling, onRotate: () => this.#onRotate(judge) };
+    const judge: Judge = { breaker, rolling, lastFailures: [], onRotate: () => this.#onRotate(judge) };
     // Turned into being, oldest first.
     for (const successes of this.#successesBefore.toReversed()) {
       rolling.window[0]!.successes = successes;
@@ -226,23 +299,24 @@ export class EndpointBreaker {
     this.#successesBefore = NONE_BEFORE;
     this.#rotation.events.on("rotate", judge.onRotate);
     this.#rotation.begin();
-    breaker.on("open", () => {
-      this.#epoch++;
-      this.#openUntilMs = this.#clock.now() + openForMs;
-      this.#onChange("open");
-    });
+    breaker.on("open", () => this.#turnTo("open"));
     breaker.on("halfOpen", () => {
-      this.#epoch++;
+      this.#probesPassed = 0;
       this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
-      this.#onChange("halfOpen");
+      this.#turnTo("halfOpen");
     });
     breaker.on("close", () => {
-      this.#epoch++;
+      this.#openTime?.close(this.#clock.now());
       this.#forget(judge);
-      this.#onChange("closed");
+      this.#turnTo("closed");
     });
     this.#judge = judge;
     return judge;
+  }
+
+  #turnTo(state: BreakerState): void {
+    this.#epoch++;
+    this.#onChange(state, "judged");
   }
 
   #onRotate(judge: Judge): void {
@@ -252,7 +326,7 @@ export class EndpointBreaker {
     // opossum notes a latency per call even with percentiles off; they are thrown away bucket by bucket.
     const ended = rolling.window[1];
     if (ended !== undefined) ended.latencyTimes = [];
-    if (this.state === "closed" && rolling.stats.failures === 0) {
+    if (this.judged === "closed" && rolling.stats.failures === 0) {
       this.#successesBefore = rolling.window.slice(1).map(({ successes }) => successes);
       this.#bucket = this.#rotation.bucket;
       this.#dismiss(judge);
@@ -272,7 +346,8 @@ export class EndpointBreaker {
     this.#successes = 0;
   }
 
-  #forget({ rolling }: Judge): void {
+  #forget({ rolling, lastFailures }: Judge): void {
+    lastFailures.length = 0;
     this.#successes = 0;
     this.#failuresInARow = 0;
     for (let bucket = 0; bucket < BUCKETS; bucket++) rolling.rotateBucket();

@@ -1,6 +1,20 @@
 export { backoffMs } from "./backoff.ts";
-export { breakerLayer, isEndpointFailure, outcomeOf } from "./breaker.layer.ts";
-export { type BreakerOptions, BreakerRotation, type BreakerState, EndpointBreaker } from "./breaker.ts";
+export { breakerLayer, routeBreaker } from "./breaker.layer.ts";
+export {
+  Breaker,
+  type BreakerChange,
+  type BreakerState,
+  type Forced,
+  type Opening,
+} from "./breaker.ts";
+export { FailureRules, isEndpointFailure, outcomeOf } from "./breaker-failures.ts";
+export {
+  BREAKER_MODES,
+  type BreakerOptions,
+  FAILURE_CLASSES,
+  type FailureKind,
+} from "./breaker-options.ts";
+export { BreakerRotation } from "./breaker-rotation.ts";
 export { callerDeadline } from "./caller-deadline.layer.ts";
 export { ENVOY_TIMEOUT_FIELD, GRPC_TIMEOUT_FIELD, grpcTimeout, TIMEOUT_FIELD } from "./callers-limit.ts";
 export { concurrencyLimit } from "./concurrency-limit.layer.ts";

@@ -59,6 +59,16 @@ export const METRICS = {
     labels: ["upstream"],
     help: "Times a breaker opened",
   },
+  heddle_route_breaker_state: {
+    type: "gauge",
+    labels: ["route", "state"],
+    help: "1 for the state of the breaker of a route, 0 for the others",
+  },
+  heddle_route_breaker_opened_total: {
+    type: "counter",
+    labels: ["route"],
+    help: "Times the breaker of a route opened",
+  },
   heddle_outlier_ejections_total: {
     type: "counter",
     labels: ["upstream", "rule"],

@@ -29,6 +29,13 @@ export interface UpstreamCounts {
   readonly pending: number;
 }
 
+/** What a route's breaker has counted. */
+export interface RouteBreakerCounts {
+  readonly route: string;
+  readonly state: "closed" | "open" | "halfOpen";
+  readonly opened: number;
+}
+
 /** What discovery has counted. */
 export interface DiscoveryCounts {
   /** Questions to the registry that are open. */
@@ -45,6 +52,7 @@ export interface Counts {
   /** Of each worker. */
   readonly requests: readonly CountedRequests[];
   readonly upstreams: readonly UpstreamCounts[];
+  readonly routeBreakers: readonly RouteBreakerCounts[];
   /** By direction, as the next two. */
   readonly inFlight: Readonly<Record<string, number>>;
   readonly connections: Readonly<Record<string, number>>;
@@ -60,6 +68,7 @@ export interface Counts {
 const NOTHING_COUNTED: Counts = {
   requests: [],
   upstreams: [],
+  routeBreakers: [],
   inFlight: {},
   connections: {},
   connectionsRefused: {},
@@ -101,6 +110,14 @@ export class Metrics {
       each(set, (c) => labelled("state", Object.entries(c.breakers))),
     );
     this.#define("heddle_breaker_opened_total", (set) => each(set, (c) => [[{}, c.breakerOpened]]));
+    this.#define("heddle_route_breaker_state", (set) => {
+      for (const { route, state } of this.#counts.routeBreakers)
+        for (const each of ["closed", "open", "halfOpen"])
+          set({ route, state: each }, each === state ? 1 : 0);
+    });
+    this.#define("heddle_route_breaker_opened_total", (set) => {
+      for (const { route, opened } of this.#counts.routeBreakers) set({ route }, opened);
+    });
     this.#define("heddle_outlier_ejections_total", (set) => each(set, (c) => labelled("rule", c.ejections)));
     this.#define("heddle_outliers_spared_total", (set) => each(set, (c) => [[{}, c.outliersSpared]]));
     this.#define("heddle_endpoints", (set) =>

@@ -190,6 +190,11 @@ test("docs/admin.md lists every page of the admin port with its method, and no o
     "/": "GET",
     ...Object.fromEntries(pages),
   });
+  const changes = [...page("docs/admin.md").matchAll(/^\| `(\/[\w-]*)\?[^`]*` \| POST \|/gm)];
+  t.same(
+    changes.map(([, path]) => path),
+    Object.entries(ADMIN_PAGES).flatMap(([path, { change }]) => (change === undefined ? [] : [path])),
+  );
 });
 
 test("docs/dependencies.md names every dependency, and no other", async (t) => {

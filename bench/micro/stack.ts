@@ -6,6 +6,7 @@ import { bench, group, summary } from "mitata";
 import { parseConfig } from "../../config/index.ts";
 import { Body, Exchange, type Handler } from "../../core/index.ts";
 import { LoadMeter } from "../../proxy/own-load/index.ts";
+import { RouteBreakers } from "../../proxy/route-breakers.ts";
 import * as stacks from "../../proxy/stack.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
 import { Upstream } from "../../proxy/upstream/index.ts";
@@ -32,6 +33,11 @@ const parts: stacks.StackParts = {
   log: { debug() {}, info() {}, warn() {}, error() {} },
   tally: new RequestTally(),
   loadMeter: new LoadMeter(),
+  routeBreakers: new RouteBreakers({
+    clock: systemClock,
+    random: systemRandom,
+    log: { debug() {}, info() {}, warn() {}, error() {} },
+  }),
   writeAccess: undefined,
 };
 const upstream = new Upstream("bench", options, parts, (of, to) => stacks.endpoint(parts, of, to, answers));

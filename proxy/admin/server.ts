@@ -9,6 +9,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { LOG_LEVELS, type LogLevel } from "../../telemetry/index.ts";
 import type { ListenAddress } from "../downstream/index.ts";
+import { breakersView, forceBreakers } from "./breakers-page.ts";
 import { type AdminSubject, endpointsView, redactedConfig, requestsView, stackView } from "./views.ts";
 
 // Not `import { createServer }`: that asks node:http for all it exports, and with WebSocket and EventSource for its fetch
@@ -20,6 +21,13 @@ interface Page {
   /** What the page is for, shown at `/`. */
   readonly about: string;
   readonly answer: (sidecar: AdminSubject, url: URL) => Promise<Answer> | Answer;
+  readonly change?: Change;
+}
+
+/** What a POST to a page does that else only shows. */
+interface Change {
+  readonly about: string;
+  readonly answer: Page["answer"];
 }
 
 interface Answer {
@@ -75,6 +83,18 @@ export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
     method: "GET",
     about: "every request in flight: its state, what it waits for, for how long",
     answer: async (sidecar) => json(await requestsView(sidecar)),
+  },
+  "/breakers": {
+    method: "GET",
+    about: "the breakers of routes, and of the endpoints those that have opened or are forced",
+    answer: async (sidecar) => json(await breakersView(sidecar)),
+    change: {
+      about: "force one: ?upstream=&endpoint= or ?route=, &state= open, closed or auto, &for=10m",
+      answer: async (sidecar, { searchParams }) => {
+        const forcing = await forceBreakers(sidecar, searchParams);
+        return "view" in forcing ? json(forcing.view) : plain(forcing.refusal, forcing.status);
+      },
+    },
   },
   "/drain": {
     method: "POST",
@@ -141,6 +161,7 @@ async function answer(sidecar: AdminSubject, request: IncomingMessage): Promise<
   const method = request.method === "HEAD" ? "GET" : request.method;
   const foreign = foreignness(request);
   if (foreign !== undefined) return plain(foreign, 403);
+  if (method === "POST" && page.change !== undefined) return page.change.answer(sidecar, url);
   if (method !== page.method) return plain(`expected ${page.method}, got ${request.method}`, 405);
   return page.answer(sidecar, url);
 }
@@ -160,7 +181,10 @@ function foreignness({ method, headers, socket }: IncomingMessage): string | und
 
 function index(): string {
   return Object.entries(ADMIN_PAGES)
-    .map(([path, { method, about }]) => `${method.padEnd(4)} ${path.padEnd(11)} ${about}`)
+    .flatMap(([path, { method, about, change }]) => [
+      `${method.padEnd(4)} ${path.padEnd(11)} ${about}`,
+      ...(change === undefined ? [] : [`POST ${path.padEnd(11)} ${change.about}`]),
+    ])
     .join("\n");
 }
 

@@ -8,6 +8,7 @@ import { OverloadMonitor } from "../overload.ts";
 import { own } from "../own.ts";
 import { LoadMeter } from "../own-load/index.ts";
 import { type EndpointView, mergedEndpoints, type PlaneReport } from "../report.ts";
+import { type BreakerCommand, RouteBreakers } from "../route-breakers.ts";
 import { describeStack, endpoint, type StackParts } from "../stack.ts";
 import { systemClock, systemRandom } from "../system.ts";
 import { Upstream } from "../upstream/index.ts";
@@ -20,6 +21,7 @@ export interface AdminSubject {
   readonly log: ProcessLog;
   reports(): Promise<readonly PlaneReport[]>;
   supplies(): Readonly<Record<string, SupplyView>>;
+  forceBreaker(command: BreakerCommand): void;
   setLogLevel(level: ProcessLog["level"]): void;
   drain(): Promise<void>;
 }
@@ -42,6 +44,7 @@ export function stackView({ config, log }: AdminSubject): Record<string, readonl
     tally: new RequestTally(),
     loadMeter: new LoadMeter(),
     overload: config.overload.enabled ? new OverloadMonitor(config.overload, systemClock) : undefined,
+    routeBreakers: new RouteBreakers({ clock: systemClock, random: systemRandom, log: log.log }),
     writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
   };
   const sample = new Upstream("sample", config.inbound.app, parts, (of, to) => endpoint(parts, of, to));

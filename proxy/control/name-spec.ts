@@ -92,8 +92,9 @@ function breakerFor(
 ): UpstreamOptions["breaker"] {
   return {
     ...usual,
-    enabled: true,
+    mode: "enforce",
     consecutiveFailures: maxFailures ?? usual.consecutiveFailures,
     openForMs: baseEjectionMs ?? usual.openForMs,
+    openForMaxMs: Math.max(baseEjectionMs ?? 0, usual.openForMaxMs),
   };
 }

@@ -12,12 +12,12 @@ import {
   type Handler,
   type ProxyResponse,
 } from "../../core/index.ts";
-import type { BreakerState, EndpointBreaker, Standing, WatchedEndpoint } from "../../resilience/index.ts";
+import type { Breaker, BreakerState, Standing, WatchedEndpoint } from "../../resilience/index.ts";
 import type { EndpointPool } from "./pool.ts";
 
 /** How an endpoint is reached; the same for all of an upstream. */
 export interface Reach {
-  createBreaker(endpoint: UpstreamEndpoint): EndpointBreaker;
+  createBreaker(endpoint: UpstreamEndpoint): Breaker;
   createPool(endpoint: UpstreamEndpoint): EndpointPool;
   /** Undefined where outliers are not looked for. */
   watch(endpoint: UpstreamEndpoint): WatchedEndpoint | undefined;
@@ -44,7 +44,7 @@ export class UpstreamEndpoint implements Candidate {
   /** Its share of traffic now: less than discovery says while it warms up, or where it is partly this sidecar's. */
   weight: number;
   #watched: WatchedEndpoint | undefined = undefined;
-  #breaker: EndpointBreaker | undefined = undefined;
+  #breaker: Breaker | undefined = undefined;
   #pool: EndpointPool | undefined = undefined;
   #handle: Handler | undefined = undefined;
 
@@ -84,7 +84,7 @@ export class UpstreamEndpoint implements Candidate {
     return this.#handle(exchange);
   }
 
-  get breaker(): EndpointBreaker {
+  get breaker(): Breaker {
     this.#breaker ??= this.#reach.createBreaker(this);
     return this.#breaker;
   }
@@ -92,6 +92,11 @@ export class UpstreamEndpoint implements Candidate {
   get pool(): EndpointPool {
     this.#pool ??= this.#reach.createPool(this);
     return this.#pool;
+  }
+
+  /** Its breaker if there is one, without making one. */
+  get ownBreaker(): Breaker | undefined {
+    return this.#breaker;
   }
 
   /** As `breaker.state`, without making one. */

@@ -24,11 +24,9 @@ import {
 } from "../../core/index.ts";
 import {
   type BreakerOptions,
-  BreakerRotation,
   type BreakerState,
   ConcurrencyLimit,
   type ConcurrencyOptions,
-  EndpointBreaker,
   mayBeRepeated,
   OutlierDetection,
   type OutlierOptions,
@@ -41,6 +39,7 @@ import type { UpstreamCounts } from "../../telemetry/index.ts";
 import { type CandidateOptions, Candidates, type Part } from "./candidates.ts";
 import type { Situation } from "./division.ts";
 import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
+import { EndpointBreakers } from "./endpoint-breakers.ts";
 import { LoadProbes } from "./load-probes.ts";
 import { ConnectionPool } from "./pool.ts";
 import { type HashKey, RequestHashes } from "./request-hash.ts";
@@ -81,6 +80,7 @@ export class Upstream {
   readonly options: UpstreamOptions;
   readonly limit: ConcurrencyLimit;
   readonly budget: RetryBudget;
+  readonly breakers: EndpointBreakers;
   /** Where the algorithm goes by what endpoints say of their own load. */
   readonly loadProbes: LoadProbes | undefined;
   /** Sets the cookies with which the caller of an answer comes back to its endpoint; undefined where there are none. */
@@ -88,7 +88,6 @@ export class Upstream {
   readonly #parts: UpstreamParts;
   readonly #balancer: Balancer;
   readonly #pool: ConnectionPool;
-  readonly #rotation: BreakerRotation;
   readonly #reach: Reach;
   readonly #attempts = new Map<string, number>();
   readonly #retriesRefused = new Map<string, number>();
@@ -100,7 +99,6 @@ export class Upstream {
   #generation = 0;
   readonly #hashes: RequestHashes | undefined;
   readonly #sticky: StickySessions | undefined;
-  #breakerOpened = 0;
   /** Counted apart from the map: a hash for every request is more than the count is worth. */
   #succeeded = 0;
 
@@ -125,9 +123,15 @@ export class Upstream {
     this.#hashes = options.hash.length === 0 ? undefined : new RequestHashes(options.hash);
     this.#sticky = options.sticky === undefined ? undefined : this.#createSticky(options.sticky);
     this.remember = rememberBy(this.#hashes, this.#sticky);
-    this.#rotation = new BreakerRotation(parts.clock, options.breaker.windowMs);
+    this.breakers = new EndpointBreakers(options.breaker, {
+      ...parts,
+      upstream: name,
+      need: (key) => void this.#endpoints.get(key)?.breaker,
+      onChange: (key, isClosed) =>
+        isClosed ? this.#candidates.recovered(key, parts.clock.now()) : this.#candidates.changed(),
+    });
     this.#reach = {
-      createBreaker: ({ key }) => this.#createBreaker(key),
+      createBreaker: ({ key }) => this.breakers.create(key),
       // One that has left is still told how its last requests end.
       watch: (endpoint) =>
         this.#endpoints.get(endpoint.key) === endpoint ? this.#detection?.watch(endpoint.key) : undefined,
@@ -157,10 +161,12 @@ export class Upstream {
     this.#list = list;
     for (const endpoint of left) {
       this.#endpoints.delete(endpoint.key);
+      this.breakers.remove(endpoint.key);
       endpoint.retire();
     }
     const cameKeys = came.map(({ key }) => key);
     const leftKeys = left.map(({ key }) => key);
+    this.breakers.came(cameKeys);
     this.#candidates.replace(list, cameKeys, leftKeys, this.#parts.clock.now());
     this.#detection?.change(cameKeys, leftKeys);
     this.#sticky?.replace(list);
@@ -297,7 +303,7 @@ export class Upstream {
       upstream: this.name,
       attempts: this.#succeeded === 0 ? this.#attempts : this.#attempts.set("success", this.#succeeded),
       retriesRefused: this.#retriesRefused,
-      breakerOpened: this.#breakerOpened,
+      breakerOpened: this.breakers.opened,
       ejections: outliers?.ejections ?? NONE,
       outliersSpared: outliers?.spared ?? 0,
       connectionsOpened: this.#pool.openedTotal,
@@ -328,19 +334,7 @@ export class Upstream {
   stop(): void {
     this.update([]);
     this.#detection?.stop();
-    this.#rotation.stop();
-  }
-
-  #createBreaker(key: string): EndpointBreaker {
-    const { clock, log } = this.#parts;
-    return new EndpointBreaker(this.options.breaker, clock, this.#rotation, (state) => {
-      if (state === "closed") this.#candidates.recovered(key, clock.now());
-      else this.#candidates.changed();
-      if (state === "open") this.#breakerOpened++;
-      const facts = { upstream: this.name, endpoint: key, breaker: state };
-      if (state === "open") log.warn(facts, "breaker opened");
-      else log.info(facts, state === "closed" ? "breaker closed" : "breaker lets a probe through");
-    });
+    this.breakers.stop();
   }
 
   /** Where nobody's health is believed, one of those that are used keeps its callers although something is said of it. */

@@ -9,6 +9,7 @@ import type { ListenAddress } from "../downstream/index.ts";
 import type { OverloadOptions } from "../overload.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
+import type { BreakerCommand } from "../route-breakers.ts";
 import type { Situation } from "../upstream/index.ts";
 
 /** What a worker is given when it is made. */
@@ -41,6 +42,7 @@ export type ToWorker =
     }
   | { readonly say: "update"; readonly key: string; readonly endpoints: readonly Endpoint[] }
   | { readonly say: "situate"; readonly situation: Situation }
+  | { readonly say: "force"; readonly command: BreakerCommand }
   | { readonly say: "report"; readonly question: number }
   | { readonly say: "drain"; readonly graceMs: number }
   | { readonly say: "deregistered" }

@@ -13,6 +13,7 @@ import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
+import type { BreakerCommand } from "../route-breakers.ts";
 import { systemClock } from "../system.ts";
 import type { Situation } from "../upstream/index.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
@@ -109,6 +110,10 @@ export class WorkerPlane implements Plane {
 
   situate(situation: Situation): void {
     this.#say({ say: "situate", situation });
+  }
+
+  force(command: BreakerCommand): void {
+    this.#say({ say: "force", command });
   }
 
   /** @throws Error when the thread has ended, or does not answer */

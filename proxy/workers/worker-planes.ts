@@ -11,6 +11,7 @@ import { own } from "../own.ts";
 import { sharedCounts } from "../own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import { type PlaneReport, pastCounts, summed } from "../report.ts";
+import type { BreakerCommand } from "../route-breakers.ts";
 import { systemClock } from "../system.ts";
 import type { Situation } from "../upstream/index.ts";
 import { leadsPerWorker, listenerPerWorker, mapped, situationOfWorker } from "./per-worker.ts";
@@ -49,6 +50,8 @@ export class WorkerPlanes implements Planes {
     readonly endpoints: Record<string, readonly Endpoint[]>;
     situation: Situation;
   } = { routes: [], destinations: {}, listeners: {}, endpoints: {}, situation: {} };
+  /** What an operator has decided of breakers, for one that takes the place of another; the times are this thread's. */
+  readonly #forced = new Map<string, { readonly command: BreakerCommand; readonly untilMs: number }>();
   /** What lost workers had counted. */
   readonly #gone: PlaneReport[] = [];
   /** When workers were lost, within the last hour. */
@@ -135,6 +138,12 @@ export class WorkerPlanes implements Planes {
     for (const plane of this.#planes) plane.situate(this.#planFor(plane).situation);
   }
 
+  force(command: BreakerCommand): void {
+    const untilMs = systemClock.now() + command.forMs;
+    this.#forced.set(JSON.stringify(command.of), { command, untilMs });
+    for (const plane of this.#planes) plane.force(command);
+  }
+
   async reports(): Promise<readonly PlaneReport[]> {
     const planes = [...this.#planes];
     const reports = await Promise.allSettled(planes.map((plane) => plane.report()));
@@ -207,7 +216,10 @@ export class WorkerPlanes implements Planes {
       );
       plane.lead(name, leads, Object.fromEntries(own));
     }
-    plane.start({ ...this.#planFor(plane), destinations: {} }, this.#at).catch((err: Error) => {
+    const started = plane.start({ ...this.#planFor(plane), destinations: {} }, this.#at);
+    for (const { command, untilMs } of this.#forced.values())
+      if (untilMs > nowMs) plane.force({ ...command, forMs: untilMs - nowMs });
+    started.catch((err: Error) => {
       this.#log.log.error({ err }, "the worker could not be replaced");
       this.#planes.delete(plane);
       void plane.destroy();
@@ -221,6 +233,7 @@ function onlyCounted(report: PlaneReport): PlaneReport {
   return {
     ...report,
     endpoints: {},
+    routeBreakers: report.routeBreakers.map(pastBreaker),
     calls: {},
     requests: [],
     inFlight: {},
@@ -228,6 +241,12 @@ function onlyCounted(report: PlaneReport): PlaneReport {
     overload: report.overload === undefined ? undefined : { ...report.overload, pressure: {} },
     upstreams: report.upstreams.map(pastCounts),
   };
+}
+
+/** How often it has opened; what it is now, others say. */
+function pastBreaker(view: PlaneReport["routeBreakers"][number]): PlaneReport["routeBreakers"][number] {
+  const { route, opened } = view;
+  return { route, breaker: "closed", ...(opened === undefined ? {} : { opened }) };
 }
 
 /** The keys of the upstreams of a destination. */

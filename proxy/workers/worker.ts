@@ -59,6 +59,9 @@ port.on("message", (message: ToWorker) => {
     case "situate":
       plane.situate(message.situation);
       break;
+    case "force":
+      plane.force(message.command);
+      break;
     case "report":
       void plane.report().then((report) => say({ say: "report", question: message.question, report }));
       break;

@@ -184,7 +184,16 @@ test("the example of the contract is accepted and means what it says", async (t)
   t.match(orders!.options, {
     balancing: { algorithm: "peakEwma" },
     timeouts: { connectMs: 1000, attemptMs: 2000, requestMs: 10_000, idleMs: 60_000 },
-    breaker: { enabled: true, errorRate: 0.5, minimumRequests: 20, windowMs: 10_000, openForMs: 5000 },
+    breaker: {
+      mode: "enforce",
+      errorRate: 0.5,
+      minimumRequests: 20,
+      windowMs: 10_000,
+      failures: ["connect", "timeout", "reset", "5xx"],
+      openForMs: 5000,
+      openForMaxMs: 30_000,
+      probes: 1,
+    },
     limits: { connections: 1024, pending: 1024, requests: 1024 },
   });
   t.same(orders!.options.retries.on, ["connectFailure", "reset", 502, 503, 504]);

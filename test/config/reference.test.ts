@@ -20,7 +20,13 @@ const BASE = {
   inbound: { rateLimits: [{ requests: 100, by: { caller: "address" } }] },
   discovery: { consul: {} },
   upstreams: { orders: { endpoints: [{ address: "127.0.0.1:9001" }] } },
-  routes: [{ to: [{ upstream: "orders" }], rateLimits: [{ requests: 100, by: { header: "x-api-key" } }] }],
+  routes: [
+    {
+      to: [{ upstream: "orders" }],
+      breaker: {},
+      rateLimits: [{ requests: 100, by: { header: "x-api-key" } }],
+    },
+  ],
 };
 
 /** The same for sources that are not in the file itself; each is of one kind. */

@@ -17,6 +17,7 @@ import { DataPlane, type PlaneSettings } from "../../proxy/data-plane.ts";
 import { Destinations } from "../../proxy/destinations.ts";
 import { LoadMeter } from "../../proxy/own-load/index.ts";
 import { type ListenerPlan, plainDestination } from "../../proxy/plan.ts";
+import { RouteBreakers } from "../../proxy/route-breakers.ts";
 import { systemRandom } from "../../proxy/system.ts";
 import { WorkerPlanes } from "../../proxy/workers/index.ts";
 import { RequestTally } from "../../telemetry/index.ts";
@@ -62,6 +63,7 @@ test("the caller who asks for a name that is known at once does not wait", async
     log: LOG.log,
     tally: new RequestTally(),
     loadMeter: new LoadMeter(),
+    routeBreakers: new RouteBreakers({ clock: clock, random: systemRandom, log: LOG.log }),
     writeAccess: undefined,
   };
   const destinations: Destinations = new Destinations(parts, (name) =>

@@ -289,12 +289,11 @@ test("the connect timeout of the caller counts for more than the chain's, as wit
 
 test("passive health is the breaker's, which is then on", async (t) => {
   const { options } = usualUpstream;
-  const off = { ...options, breaker: { ...options.breaker, enabled: false } };
+  const off = { ...options, breaker: { ...options.breaker, mode: "off" as const } };
   const breaker = (config: object, of = off) => tuned(of, readTuning(config)).breaker;
   t.same(breaker({}), off.breaker);
   t.same(breaker({ passive_health_check: { max_failures: 7, base_ejection_time: "12s" } }), {
     ...options.breaker,
-    enabled: true,
     consecutiveFailures: 7,
     openForMs: 12_000,
   });

@@ -11,11 +11,13 @@ import {
   type ProxyResponse,
 } from "../../core/index.ts";
 import {
+  Breaker,
   type BreakerOptions,
   BreakerRotation,
   type BreakerState,
   breakerLayer,
-  EndpointBreaker,
+  FAILURE_CLASSES,
+  type FailureKind,
 } from "../../resilience/index.ts";
 import { exchangeOf, responseOf } from "../support/exchange.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
@@ -24,13 +26,19 @@ import { ManualClock, settled } from "../support/manual-clock.ts";
 const OPEN_FOR_MS = 30;
 
 const OPTIONS: BreakerOptions = {
-  enabled: true,
+  mode: "enforce",
   errorRate: 0.5,
   minimumRequests: 20,
   windowMs: 10_000,
   consecutiveFailures: 5,
+  failures: FAILURE_CLASSES,
   openForMs: OPEN_FOR_MS,
+  openForMaxMs: OPEN_FOR_MS,
+  probes: 1,
 };
+
+/** Chance that makes nothing longer than was asked for. */
+const random = { next: () => 0 };
 
 type Teardown = Pick<Test, "teardown">;
 
@@ -40,7 +48,7 @@ function breakerWith(t: Teardown, options: Partial<BreakerOptions> = {}) {
   const rotation = new BreakerRotation(clock, options.windowMs ?? OPTIONS.windowMs);
   const changes: BreakerState[] = [];
   let told: (() => void) | undefined;
-  const breaker = new EndpointBreaker({ ...OPTIONS, ...options }, clock, rotation, (state) => {
+  const breaker = new Breaker({ ...OPTIONS, ...options }, { clock, random, rotation }, (state) => {
     changes.push(state);
     told?.();
   });
@@ -63,7 +71,7 @@ function breakerWith(t: Teardown, options: Partial<BreakerOptions> = {}) {
     async until(state: BreakerState): Promise<void> {
       // The breaker's own timer does not keep a process alive.
       const alive = setInterval(() => {}, 1000);
-      while (breaker.state !== state)
+      while (breaker.judged !== state)
         await new Promise<void>((resolve) => {
           told = resolve;
         });
@@ -141,8 +149,8 @@ test("the window forgets: after its length a failure counts no more, and before 
   t.equal(breaker.state, "open", "the one of nine seconds ago is the fourth");
 });
 
-test("a breaker that is switched off counts and never refuses", async (t) => {
-  const { breaker, changes, request } = breakerWith(t, { enabled: false });
+test("a breaker that is switched off never refuses", async (t) => {
+  const { breaker, changes, request } = breakerWith(t, { mode: "off" });
   for (let i = 0; i < 200; i++) request("failure");
   t.same([breaker.state, breaker.admits, changes], ["closed", true, []]);
 });
@@ -227,6 +235,89 @@ test("a probe that never ends does not hold the breaker half open for ever", asy
   t.equal(breaker.state, "closed");
   breaker.settle(lost, "failure");
   t.equal(breaker.state, "closed", "the lost one has no say any more");
+});
+
+test("with more probes it takes so many good ones in a row, one at a time, and one bad one opens it again", async (t) => {
+  const { breaker, changes, request, until } = await halfOpen(t, { probes: 3 });
+  request("success");
+  request("success");
+  t.equal(breaker.state, "halfOpen");
+  request("failure");
+  await until("halfOpen");
+  request("success");
+  request("ignored");
+  request("success");
+  t.equal(
+    breaker.state,
+    "halfOpen",
+    "those of before the failure count no more, and what was ignored does not count",
+  );
+  const last = breaker.admit()!;
+  t.equal(breaker.admit(), undefined);
+  breaker.settle(last, "success");
+  t.same(changes, ["open", "halfOpen", "open", "halfOpen", "closed"]);
+});
+
+test("it says how often and why it opened, and by which failures", async (t) => {
+  const { breaker, clock, until } = breakerWith(t, { consecutiveFailures: 3 });
+  t.equal(breaker.opening, undefined);
+  const fail = (kind: FailureKind) => breaker.settle(breaker.admit()!, "failure", kind);
+  for (const kind of ["connect", 503, 503] as const) fail(kind);
+  const first = { times: 1, atMs: clock.now(), why: "failuresInARow", failures: { connect: 1, 503: 2 } };
+  t.same(breaker.opening, first);
+  await until("halfOpen");
+  fail("timeout");
+  t.match(breaker.opening, { times: 2, why: "failedTrial", failures: { timeout: 1 } });
+});
+
+// --- shadow and force
+
+test("in shadow it opens and closes as it would, and refuses nothing", async (t) => {
+  const { breaker, changes, request, until } = breakerWith(t, { mode: "shadow" });
+  for (let i = 0; i < 5; i++) request("failure");
+  t.same([breaker.judged, breaker.state, breaker.admits], ["open", "closed", true]);
+  // What it would have refused says nothing: a breaker in earnest would not have seen it.
+  for (let i = 0; i < 5; i++) request("success");
+  t.equal(breaker.judged, "open");
+  await until("halfOpen");
+  request("success");
+  t.same(changes, ["open", "halfOpen", "closed"]);
+});
+
+test("forced open it refuses although all is well, until its time is over", async (t) => {
+  const { breaker, clock, changes, request } = breakerWith(t);
+  breaker.force("open", 60_000);
+  t.same(
+    [breaker.state, breaker.judged, breaker.admits, breaker.admit()],
+    ["open", "closed", false, undefined],
+  );
+  t.equal(breaker.openUntilMs, clock.now() + 60_000);
+  clock.advance(59_999);
+  t.equal(breaker.admits, false);
+  clock.advance(1);
+  t.same([breaker.state, breaker.forced], ["closed", undefined]);
+  request("success");
+  t.same(changes, ["open", "closed"]);
+});
+
+test("forced closed everything passes although it is open, and given back it is open again", async (t) => {
+  const { breaker, request, clock } = breakerWith(t, { openForMs: 3_600_000, openForMaxMs: 3_600_000 });
+  for (let i = 0; i < 5; i++) request("failure");
+  breaker.force("closed", 60_000);
+  t.same([breaker.state, breaker.judged, breaker.admits], ["closed", "open", true]);
+  for (let i = 0; i < 50; i++) request("failure");
+  breaker.force(undefined, 0);
+  t.same([breaker.state, breaker.forced, breaker.opening?.times], ["open", undefined, 1]);
+  clock.advance(60_000);
+  t.equal(breaker.state, "open", "the time of what was given back is over without a word");
+});
+
+test("a breaker that is off can be forced, and one that is stopped leaves no timer of it", async (t) => {
+  const { breaker, clock } = breakerWith(t, { mode: "off" });
+  breaker.force("open", 60_000);
+  t.equal(breaker.admit(), undefined);
+  breaker.stop();
+  t.equal(clock.pending, 0);
 });
 
 // --- what it leaves behind

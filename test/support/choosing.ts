@@ -17,6 +17,7 @@ import {
   type ProxyResponse,
 } from "../../core/index.ts";
 import { LoadMeter } from "../../proxy/own-load/index.ts";
+import { RouteBreakers } from "../../proxy/route-breakers.ts";
 import { endpoint as endpointStack, type Lane, upstream as upstreamStack } from "../../proxy/stack.ts";
 import { type Situation, Upstream, type UpstreamOptions } from "../../proxy/upstream/index.ts";
 import type { BreakerState } from "../../resilience/index.ts";
@@ -69,7 +70,15 @@ export function choosing(
   };
   const log: Log = { debug() {}, info: tell, warn: tell, error() {} };
   const tally = new RequestTally();
-  const parts = { clock, random, log, tally, loadMeter: new LoadMeter(), writeAccess: undefined };
+  const parts = {
+    clock,
+    random,
+    log,
+    tally,
+    loadMeter: new LoadMeter(),
+    routeBreakers: new RouteBreakers({ clock, random, log }),
+    writeAccess: undefined,
+  };
   const upstream = new Upstream(
     "orders",
     options ?? optionsOf("balancing: { algorithm: random }"),

@@ -159,6 +159,7 @@ const COUNTS: UpstreamCounts = {
 const NOW: Counts = {
   requests: [],
   upstreams: [COUNTS],
+  routeBreakers: [{ route: "search", state: "open", opened: 20 }],
   inFlight: { inbound: 1, outbound: 2 },
   connections: { inbound: 3, outbound: 4 },
   connectionsRefused: { inbound: 0, outbound: 11 },

@@ -6,9 +6,10 @@ import { Candidates } from "../../../proxy/upstream/candidates.ts";
 import { divide, levelsOf } from "../../../proxy/upstream/division.ts";
 import { UpstreamEndpoint } from "../../../proxy/upstream/endpoint.ts";
 import {
+  Breaker,
   BreakerRotation,
   DEFAULT_OUTLIERS,
-  EndpointBreaker,
+  FAILURE_CLASSES,
   OutlierDetection,
   type Standing,
 } from "../../../resilience/index.ts";
@@ -83,14 +84,17 @@ function endpointsOf(t: { teardown(end: () => void): void }) {
     watch: ({ key }: UpstreamEndpoint) => detection.of(key),
     createBreaker: () => {
       const options = {
-        enabled: true,
+        mode: "enforce" as const,
         errorRate: 0.5,
         minimumRequests: 20,
         windowMs: 10_000,
         consecutiveFailures: 1,
+        failures: FAILURE_CLASSES,
         openForMs: OPEN_FOR_MS,
+        openForMaxMs: OPEN_FOR_MS,
+        probes: 1,
       };
-      return new EndpointBreaker(options, clock, rotation, () => {});
+      return new Breaker(options, { clock, random: { next: () => 0 }, rotation }, () => {});
     },
     createPool: () => {
       throw new Error("nobody is called");

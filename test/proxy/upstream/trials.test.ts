@@ -7,6 +7,8 @@ import { settled } from "../../support/manual-clock.ts";
 holdTimers();
 
 const OPEN_FOR_MS = 5_000;
+/** With what chance adds at most. */
+const LONGEST_OPEN_MS = OPEN_FOR_MS * 1.25;
 const RANDOM = "balancing: { algorithm: random }";
 
 /** A body of which nobody but the test knows when it ends. */
@@ -24,11 +26,11 @@ test("however many endpoints are dead, trials take no more than their part by we
     [2, 1],
   ] as const) {
     const world = choosing(t, many("a", total), {
-      options: optionsOf(`${RANDOM}, retries: { attempts: 0 }`),
+      options: optionsOf(`${RANDOM}, retries: { attempts: 0 }, breaker: { openForMax: 5s }`),
       answer: async (address) => responseOf(Number(address.slice(1)) < dead ? 500 : 200),
     });
     for (let i = 0; i < dead; i++) world.fail(`a${i}`);
-    world.pass(OPEN_FOR_MS);
+    world.pass(LONGEST_OPEN_MS);
     const way = world.way();
     let failed = 0;
     for (let i = 0; i < requests; i++) {
@@ -47,7 +49,7 @@ test("a heavy endpoint is tried as its weight says, up to the tenth", async (t) 
   const trials = (weight: number, others: number) => {
     const world = choosing(t, [named("x", { weight }), ...many("a", others)]);
     world.fail("x");
-    world.pass(OPEN_FOR_MS);
+    world.pass(LONGEST_OPEN_MS);
     // Nobody is sent there in the end, so the place stays free and each turn leads to it.
     return world.counts(1_000)["x"]!;
   };
@@ -62,7 +64,7 @@ test("who has waited longest is tried first: one that fails each trial at once k
       address === "a0" ? refuse(address, exchange) : Promise.resolve(responseOf()),
   });
   for (let i = 0; i < 20; i++) world.fail(`a${i}`);
-  world.pass(OPEN_FOR_MS);
+  world.pass(LONGEST_OPEN_MS);
   const way = world.way();
   for (let i = 0; i < 250; i++) {
     t.equal(await world.send(way), 200);
@@ -77,7 +79,7 @@ test("who has waited longest is tried first: one that fails each trial at once k
 test("where there is nobody else, a trial needs no turn", async (t) => {
   const world = choosing(t, many("a", 3));
   for (const address of ["a0", "a1", "a2"]) world.fail(address);
-  world.pass(OPEN_FOR_MS);
+  world.pass(LONGEST_OPEN_MS);
   const way = world.way();
   for (let i = 0; i < 3; i++) t.equal(await world.send(way), 200);
 });
@@ -90,7 +92,7 @@ test("unwell endpoints that are used in panic come back after their breakers hav
     const world = choosing(t, [...many("a", 4, () => unwell), named("b0", { priority: 1, ...unwell })]);
     const broken = ["a0", "a1", "a2", "a3", "b0"].filter((address) => !closed.includes(address));
     for (const address of broken) world.fail(address);
-    world.pass(OPEN_FOR_MS);
+    world.pass(LONGEST_OPEN_MS);
     const way = world.way();
     for (let i = 0; i < 100; i++) t.equal(await world.send(way), 200);
     const levels = closed.length === 0 ? ["a0"] : ["a0", "a1", "a2", "a3"];
@@ -124,7 +126,7 @@ test("a level that is needed but has nobody left is tried, and one that is not n
     },
   );
   for (const prefix of ["a", "b", "c"]) for (let i = 0; i < 10; i++) world.fail(`${prefix}${i}`);
-  world.pass(OPEN_FOR_MS);
+  world.pass(LONGEST_OPEN_MS);
   const { breaker } = world.of("a0");
   breaker.settle(breaker.admit()!, "success");
   const way = world.way();
@@ -143,7 +145,7 @@ test("whoever has retries has his payments spared, and without any nobody is: th
     const options = optionsOf(`${RANDOM}, retries: { attempts: ${own} }`);
     const world = choosing(t, many("a", 3), { options });
     world.fail("a0");
-    world.pass(OPEN_FOR_MS);
+    world.pass(LONGEST_OPEN_MS);
     const exchange = exchangeOf({ method: "POST", nowMs: world.clock.now() });
     if (ofRoute !== undefined) exchange.policy = { retries: { attempts: ofRoute } };
     const lane = ofLane === undefined ? {} : { retries: { ...options.retries, attempts: ofLane } };
@@ -215,7 +217,7 @@ test("callers that give up waiting for an endpoint on trial are three, and then 
         : Promise.resolve(responseOf()),
   });
   world.fail("a0");
-  world.pass(OPEN_FOR_MS);
+  world.pass(LONGEST_OPEN_MS);
   const way = world.way();
   let gaveUp = 0;
   for (let ms = 0; ms < minute; ms += 100) {
