@@ -47,6 +47,11 @@ export class PeakEwma {
     this.#heldOffUntilMs = Math.max(this.#heldOffUntilMs, nowMs + Math.min(forMs, MOST_HELD_OFF_MS));
   }
 
+  /** For how much longer, in milliseconds. */
+  heldOffForMs(nowMs: number): number {
+    return Math.max(0, this.#heldOffUntilMs - nowMs);
+  }
+
   isHeldOff(nowMs: number): boolean {
     return nowMs < this.#heldOffUntilMs;
   }

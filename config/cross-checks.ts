@@ -7,6 +7,7 @@
 import { inSubset, subsetText } from "../discovery/index.ts";
 import { candidateFaults, hashFaults, sessionFaults } from "./cross-checks-balancing.ts";
 import { breakerFaults } from "./cross-checks-breaker.ts";
+import { hedgeFaults } from "./cross-checks-hedge.ts";
 import { limitFaults } from "./cross-checks-overload.ts";
 import { rateLimitFaults } from "./cross-checks-rate-limits.ts";
 import type { IsSet, Path } from "./document.ts";
@@ -32,6 +33,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...timeoutFaults(config, isSet),
     ...limitFaults(config, isSet),
     ...breakerFaults(config, isSet),
+    ...hedgeFaults(config),
     ...usefulFaults(config),
   ];
 }

@@ -41,6 +41,14 @@ const RETRIES: Sentences = {
   "budget.minPerSecond":
     "Retries per second that are allowed regardless, so that a quiet caller can retry at all.",
   "budget.window": "For how long a request counts.",
+  requeues:
+    "When nothing of a request could be sent, it goes to another endpoint at once; counted and bounded apart from retries.",
+  "requeues.attempts":
+    "How often a request that could not be sent goes elsewhere; as `attempts` unless told otherwise.",
+  "requeues.budget": "Bounds all requeues together, as `budget` does for retries.",
+  "requeues.budget.ratio": "Requeues allowed for each request.",
+  "requeues.budget.minPerSecond": "Requeues per second that are allowed regardless.",
+  "requeues.budget.window": "For how long a request counts.",
   replay: "Up to which size a request's body is kept, so that it can be sent again.",
 };
 
@@ -59,6 +67,16 @@ const RATE_LIMITS: Sentences = {
     mode: "`shadow` counts what would be refused and lets it through.",
     fields: "`all` tells callers what is left with every answer, not only when they are refused.",
   }),
+};
+
+const HEDGE: Sentences = {
+  "": "A second attempt beside one that is slow, at another endpoint; idempotent methods only, off unless this is here.",
+  enabled: "False is off but where a route says true.",
+  after: "How long the first attempt may take: a time, or a percentile of what first attempts took lately.",
+  window: "How far back latencies count for a percentile.",
+  attempts: "How many attempts may be made beside the first, one after the other.",
+  ratio:
+    "The most that is sent beside the requests that may be hedged, in the mean; all of it counts against `retries.budget` as well.",
 };
 
 const BREAKER: Sentences = {
@@ -210,6 +228,7 @@ export const SENTENCES: Sentences = {
       "For `ringHash` and `maglev`: an endpoint with more than so many times its share of what is in flight is passed over for the next.",
     ...under("timeouts", TIMEOUTS),
     ...under("retries", RETRIES),
+    ...under("hedge", HEDGE),
     ...under("breaker", BREAKER),
     ...under("limits", LIMITS),
     keepAlive: "How long an unused connection to an endpoint is kept, unless the endpoint promises less.",
@@ -243,7 +262,15 @@ export const SENTENCES: Sentences = {
     "retries.on":
       "What is tried again: connectFailure, reset, timeout, or a status; that of the upstream unless told otherwise.",
     ...RATE_LIMITS,
+    hedge:
+      "In place of what its upstreams have; they must have `hedge`, which counts latencies and bounds it.",
+    "hedge.enabled": "Whether its requests are hedged.",
+    "hedge.after": "As the upstream's `hedge.after`, and that unless told otherwise.",
+    "hedge.attempts": "As the upstream's `hedge.attempts`, and that unless told otherwise.",
   }),
+  retries: "What holds for the retries of all upstreams.",
+  "retries.enabled":
+    "False switches off whatever sends a request again or twice; POST /retries of the admin port does so while it runs.",
   telemetry: "What is written to standard output.",
   "telemetry.accessLog": "One line for each request.",
   "telemetry.logLevel": "How much the sidecar says about itself.",

@@ -5,6 +5,7 @@ import * as v from "valibot";
 import { defined, mappingOf, section } from "./mapping.ts";
 import { routeBreaker } from "./shape-breaker.ts";
 import { TEXT, withDefaults } from "./shape-discovery.ts";
+import { routedHedge } from "./shape-hedge.ts";
 import { rateLimits } from "./shape-rate-limit.ts";
 import { name, retryCondition } from "./shape-upstream.ts";
 import { duration, text, wholeNumber } from "./units.ts";
@@ -61,13 +62,15 @@ export const route = v.pipe(
       }),
     ),
     rateLimits,
+    hedge: routedHedge,
   }),
-  v.transform(({ timeouts: { request, attempt }, retries, rateLimits: limits, ...rest }) => {
+  v.transform(({ timeouts: { request, attempt }, retries, rateLimits: limits, hedge, ...rest }) => {
     const policy = defined({
       requestMs: request,
       attemptMs: attempt,
       retries: retries && defined(retries),
       rateLimits: limits,
+      hedge,
     });
     return { ...rest, ...(Object.keys(policy).length === 0 ? {} : { policy }) };
   }),

@@ -7,6 +7,7 @@ import { section } from "./mapping.ts";
 import { balancing, outliers, slowStart } from "./shape-balancing.ts";
 import { breakerWith } from "./shape-breaker.ts";
 import { endpoints, follow, from, healthCheck, merge, subset, withDefaults } from "./shape-discovery.ts";
+import { hedge } from "./shape-hedge.ts";
 import { limits } from "./shape-overload.ts";
 import { duration, percent, size, text, wholeNumber } from "./units.ts";
 
@@ -51,6 +52,25 @@ export const retryCondition = v.union(
   RETRY_CONDITION,
 );
 
+/**
+ * A request that could not be sent costs an endpoint a refused connection and no work, so as many requeues are allowed
+ * as there are requests: half of the endpoints may be gone and each request still finds one. Bounded all the same:
+ * where all are gone, each request knocks twice in the mean and not `attempts` times.
+ */
+const REQUEUE_RATIO = "100%";
+
+const budgetWith = (ratio: string) =>
+  withDefaults(
+    v.pipe(
+      section({
+        ratio: v.optional(percent(0, 100), ratio),
+        minPerSecond: v.optional(wholeNumber(0, 10_000), 10),
+        window: v.optional(duration(1000), "10s"),
+      }),
+      v.transform((b) => ({ ratio: b.ratio, minPerSecond: b.minPerSecond, windowMs: b.window })),
+    ),
+  );
+
 export const retriesWith = (attempts: number, on: v.InferInput<typeof retryCondition>[]) =>
   withDefaults(
     v.pipe(
@@ -63,15 +83,9 @@ export const retriesWith = (attempts: number, on: v.InferInput<typeof retryCondi
             v.transform((b) => ({ baseMs: b.base, maxMs: b.max })),
           ),
         ),
-        budget: withDefaults(
-          v.pipe(
-            section({
-              ratio: v.optional(percent(0, 100), "20%"),
-              minPerSecond: v.optional(wholeNumber(0, 10_000), 10),
-              window: v.optional(duration(1000), "10s"),
-            }),
-            v.transform((b) => ({ ratio: b.ratio, minPerSecond: b.minPerSecond, windowMs: b.window })),
-          ),
+        budget: budgetWith("20%"),
+        requeues: withDefaults(
+          section({ attempts: v.optional(wholeNumber(0, 10)), budget: budgetWith(REQUEUE_RATIO) }),
         ),
         replay: v.optional(size(1024 * 1024), "64KiB"),
       }),
@@ -106,6 +120,7 @@ export const upstream = v.pipe(
     slowStart,
     timeouts: timeoutsWith(10_000, "15s"),
     retries: retriesWith(2, ["connectFailure", "reset", 502, 503, 504]),
+    hedge,
     breaker: breakerWith("enforce"),
     limits,
     keepAlive: v.optional(duration(), "4s"),

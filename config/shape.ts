@@ -161,6 +161,7 @@ export const shape = section({
   discovery,
   upstreams: v.optional(mappingOf(name, upstream, "a mapping of names to upstreams"), {}),
   routes: v.optional(v.array(route, "a list of routes"), []),
+  retries: withDefaults(section({ enabled: v.optional(flag, true) })),
   telemetry: withDefaults(
     section({
       accessLog: v.optional(flag, true),

@@ -213,6 +213,18 @@ export class Body {
     this.#delivered = false;
   }
 
+  /**
+   * The same bytes as a body of their own, whatever has been consumed of these; undefined while they are still
+   * arriving, and where not all of them are held any more.
+   */
+  duplicate(): Body | undefined {
+    if (!this.complete || !this.rewindable) return undefined;
+    const copy = new Body(NO_SOURCE, this.length);
+    for (const chunk of [...(this.#kept ?? NOTHING), ...this.#waiting()]) copy.push(chunk);
+    copy.end(this.trailers);
+    return copy;
+  }
+
   /** For layers that read a body themselves. Chunks come as the producer sends them. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     const arrived: Uint8Array[] = [];

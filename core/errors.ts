@@ -80,6 +80,7 @@ const TABLE = {
     "never",
     "the request was not answered within timeouts.request, or within what its caller gives it (`callers_limit`)",
   ],
+  hedge_lost: [503, "local", "never", "another attempt of the same request answered first; never sent"],
   shutting_down: [503, "local", "never", "heddle ended before the answer was complete; never sent"],
   internal_error: [500, "local", "never", "a fault inside heddle or one of its layers"],
 } as const satisfies Record<string, readonly [number, Origin, Resend, string]>;

@@ -102,6 +102,8 @@ export class Exchange {
   triedBefore: readonly string[] = NOTHING_TRIED;
   /** Times the request has been sent, or tried to be sent, to an endpoint. */
   attempts = 0;
+  /** Of those, how many were sent beside another that had not been answered. */
+  hedges = 0;
   /** Why it was not sent again although the attempt failed. */
   retryRefused = "";
   /** When the whole request must be answered, on the clock of `arrivedAtMs`. */
@@ -187,9 +189,43 @@ export class Exchange {
     if (this.#aborted !== undefined || this.state === "settled") return;
     this.#aborted = reason;
     this.#controller?.abort(reason);
+    this.cancelWait(reason);
+  }
+
+  /** Ends what the coroutine waits for and nothing else: the exchange goes on with what it does about that. */
+  cancelWait(reason: ProxyError): void {
     const cancel = this.#cancelWait;
     this.#cancelWait = undefined;
     cancel?.(reason);
+  }
+
+  /**
+   * The same request once more, for an attempt beside the one under way: an exchange waits for one thing, so what is
+   * sent twice at a time is two. It is in no list and in no log; interim answers to it reach nobody.
+   */
+  twin(body: Body | undefined): Exchange {
+    const { direction, requestId, clientAddress, boundUpstream, arrivedAtMs } = this;
+    const twin = new Exchange(
+      direction,
+      requestId,
+      this,
+      body,
+      clientAddress,
+      boundUpstream,
+      undefined,
+      arrivedAtMs,
+    );
+    twin.route = this.route;
+    twin.policy = this.policy;
+    twin.upstream = this.upstream;
+    twin.endpoint = this.endpoint;
+    twin.triedBefore = this.triedBefore;
+    twin.attempts = this.attempts;
+    twin.deadlineMs = this.deadlineMs;
+    twin.callersDeadlineMs = this.callersDeadlineMs;
+    twin.waitDeadlineMs = this.waitDeadlineMs;
+    twin.state = "running";
+    return twin;
   }
 
   get aborted(): ProxyError | undefined {

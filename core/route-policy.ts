@@ -11,6 +11,8 @@ export interface RoutePolicy {
   readonly retries?: RoutedRetries | undefined;
   /** All of them must admit a request. */
   readonly rateLimits?: readonly RateLimitOptions[] | undefined;
+  /** Whether and when a second attempt is made beside the first; only where the upstream has hedges at all. */
+  readonly hedge?: RoutedHedge | undefined;
 }
 
 /** How many requests are let through in which time. */
@@ -36,6 +38,16 @@ export interface RateLimitOptions {
   /** Where the counts are, shared by all workers; one that has none makes its own. See resilience/rate-buckets.ts. */
   readonly counts?: SharedArrayBuffer | undefined;
 }
+
+export interface RoutedHedge {
+  readonly enabled: boolean;
+  /** In place of the upstream's: a time in milliseconds, or a share of the requests that are answered by then. */
+  readonly after?: HedgeAfter | undefined;
+  readonly attempts?: number | undefined;
+}
+
+/** A time, or the time by which this share of first attempts is answered. */
+export type HedgeAfter = { readonly ms: number } | { readonly share: number };
 
 export interface RoutedRetries {
   /** Further attempts after the first; 0 is none. */

@@ -9,7 +9,7 @@
  * upstream whose options stay the same keeps its connections and what it has learned.
  */
 import type { Endpoint, Handler } from "../core/index.ts";
-import { Inheritance, type Inheriting } from "../resilience/index.ts";
+import { Inheritance, type Inheriting, type RetrySwitch } from "../resilience/index.ts";
 import { type ProcessLog, RequestTally } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
@@ -66,11 +66,15 @@ export interface Plane {
   /** Ends at once. */
   destroy(): Promise<void>;
   setLogLevel(level: ProcessLog["level"]): void;
+  /** Turns everything off or on that sends a request again or twice. */
+  setRetries(enabled: boolean): void;
 }
 
 /** What a data plane is made with. */
 export interface PlaneSettings {
   readonly accessLog: boolean;
+  /** The sidecar's own: what it says now is what a data plane that is made later begins with. */
+  readonly retrySwitch: RetrySwitch;
   /** Where it counts what its app has in flight, and which place is its own; undefined when it is alone. */
   readonly counts?: { readonly inFlight: Int32Array; readonly place: number };
   /** Undefined where it does not look after itself. */
@@ -108,6 +112,7 @@ export class DataPlane implements Plane {
       ...(settings.inheritDeadlines === "none"
         ? {}
         : { inheritance: new Inheritance(settings.inheritDeadlines) }),
+      retrySwitch: settings.retrySwitch,
       writeAccess: settings.accessLog ? log.writeAccess : undefined,
       overload:
         settings.overload === undefined ? undefined : new OverloadMonitor(settings.overload, systemClock),
@@ -220,6 +225,10 @@ export class DataPlane implements Plane {
 
   setLogLevel(level: ProcessLog["level"]): void {
     this.#log.level = level;
+  }
+
+  setRetries(enabled: boolean): void {
+    this.stackParts.retrySwitch.enabled = enabled;
   }
 
   #createListener({ direction, options, leadsTo, policy }: ListenerPlan): Listener {

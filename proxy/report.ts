@@ -185,6 +185,7 @@ export function addedCounts(a: UpstreamCounts, b: UpstreamCounts): UpstreamCount
     upstream: a.upstream,
     attempts: addedMaps(a.attempts, b.attempts),
     retriesRefused: addedMaps(a.retriesRefused, b.retriesRefused),
+    hedges: addedMaps(a.hedges, b.hedges),
     breakerOpened: a.breakerOpened + b.breakerOpened,
     ejections: addedMaps(a.ejections, b.ejections),
     outliersSpared: a.outliersSpared + b.outliersSpared,

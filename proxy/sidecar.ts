@@ -7,6 +7,7 @@
  * outbound, since the app still needs its peers while it finishes.
  */
 import type { Config } from "../config/index.ts";
+import type { RetrySwitch } from "../resilience/index.ts";
 import { type Counts, Metrics, type ProcessLog } from "../telemetry/index.ts";
 import { AdminServer } from "./admin/index.ts";
 import { ControlPlane, localPorts } from "./control/index.ts";
@@ -41,6 +42,7 @@ export class Sidecar {
   readonly #own: DataPlane | undefined;
   readonly #planes: Planes;
   readonly #control: ControlPlane;
+  readonly #retrySwitch: RetrySwitch;
   readonly #admin: AdminServer;
   #phase: Phase = "starting";
   #drained: Promise<void> | undefined;
@@ -55,10 +57,12 @@ export class Sidecar {
     this.config = config;
     this.log = log;
     this.metrics = new Metrics(() => this.#counts());
+    this.#retrySwitch = { enabled: config.retries.enabled };
     const settings: PlaneSettings = {
       accessLog: config.telemetry.accessLog,
       overload: overloadOf(config),
       inheritDeadlines: config.outbound.inheritDeadlines,
+      retrySwitch: this.#retrySwitch,
       onWanted: (name) => this.#control.wanted(name),
     };
     if (config.workers === 1) {
@@ -131,6 +135,14 @@ export class Sidecar {
     this.#planes.force(command);
   }
 
+  /** Turns all retries and hedges off or on, until the sidecar ends; attempts under way finish. */
+  setRetries(enabled: boolean): void {
+    if (enabled !== this.#retrySwitch.enabled)
+      this.log.log.warn({ enabled }, enabled ? "retries are switched on" : "retries are switched off");
+    this.#retrySwitch.enabled = enabled;
+    this.#planes.setRetries(enabled);
+  }
+
   /** What discovery knows, by the key of the upstream. */
   supplies(): ReturnType<ControlPlane["views"]> {
     return this.#control.views();
@@ -183,6 +195,7 @@ export class Sidecar {
       overload: mergedOverload(reports.map(({ overload }) => overload)),
       discovery: this.#control.counts(),
       droppedLogLines: this.log.droppedLines(),
+      retriesEnabled: this.#retrySwitch.enabled,
     };
   }
 }
@@ -207,5 +220,6 @@ function alone(plane: DataPlane): Planes {
     destroy: () => plane.destroy(),
     // It writes to the process's own log.
     setLogLevel: () => {},
+    setRetries: (enabled) => plane.setRetries(enabled),
   };
 }

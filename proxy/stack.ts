@@ -7,6 +7,7 @@
  */
 import {
   type Clock,
+  type Exchange,
   type Handler,
   type Layer,
   type Log,
@@ -21,7 +22,9 @@ import {
   callerDeadline,
   concurrencyLimit,
   deadline,
+  hedge,
   type Inheritance,
+  type RetrySwitch,
   rateLimit,
   retry,
 } from "../resilience/index.ts";
@@ -53,6 +56,8 @@ export interface StackParts {
   /** What requests of the app inherit from those that it answers; undefined when nothing. */
   readonly inheritance?: Inheritance | undefined;
   readonly routeBreakers: RouteBreakers;
+  /** Turns retries and hedges off for all upstreams. */
+  readonly retrySwitch: RetrySwitch;
   /** Undefined when the access log is off. */
   readonly writeAccess: AccessLogWriter | undefined;
 }
@@ -196,12 +201,33 @@ function upstreamLayers(parts: StackParts, to: Upstream, lane: Lane): Layer[] {
       {
         clock: parts.clock,
         random: parts.random,
-        budget: to.budget,
-        onRefused: (_, reason) => to.countRetryRefused(reason),
+        budget: to.trying.budget,
+        requeueBudget: to.trying.requeueBudget,
+        budgetIsShared: to.trying.hedging !== undefined,
+        switch: parts.retrySwitch,
+        prospect: (exchange, nowMs) => to.prospect(exchange, nowMs),
+        onRefused: (_, reason) => to.trying.countRefused(reason),
       },
       lane.retries ?? retries,
     ),
+    // Inside retry: to it, attempts side by side are one. Only where the upstream has hedges.
+    ...hedgeLayers(parts, to),
   ];
+}
+
+function hedgeLayers({ clock, retrySwitch }: StackParts, to: Upstream): Layer[] {
+  const { hedge: options, retries } = to.options;
+  const { hedging } = to.trying;
+  if (options === undefined || hedging === undefined) return [];
+  const parts = {
+    clock,
+    ...hedging,
+    switch: retrySwitch,
+    replayBytes: retries.replayBytes,
+    hasOther: (exchange: Exchange, nowMs: number) => to.prospect(exchange, nowMs).another,
+    onHedge: (outcome: string) => to.trying.countHedge(outcome),
+  };
+  return [hedge(parts, options)];
 }
 
 function endpointLayers(parts: StackParts, of: Upstream, to: UpstreamEndpoint): Layer[] {

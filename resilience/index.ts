@@ -21,19 +21,25 @@ export { concurrencyLimit } from "./concurrency-limit.layer.ts";
 export { ConcurrencyLimit, type ConcurrencyOptions } from "./concurrency-limit.ts";
 export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
 export { CALLERS_LIMIT, deadlineExceeded, saysTimeIsUp } from "./deadline.ts";
+export { hedge } from "./hedge.layer.ts";
+export { HedgeBudget, type HedgeOptions } from "./hedge.ts";
 export { INHERITING, Inheritance, type Inheriting } from "./inheritance.ts";
 export { OutlierDetection } from "./outlier-detection.ts";
 export { DEFAULT_OUTLIERS, type OutlierOptions } from "./outlier-options.ts";
 export type { Standing } from "./outlier-standing.ts";
 export { rateCounts } from "./rate-buckets.ts";
 export { keysOf, rateLimit } from "./rate-limit.layer.ts";
+export { RecentLatency } from "./recent-latency.ts";
 export { retry } from "./retry.layer.ts";
 export {
+  isRetryable,
   mayBeRepeated,
+  type Prospect,
   RETRY_REFUSALS,
   type RetryCondition,
   type RetryOptions,
   type RetryRefusal,
+  type RetrySwitch,
 } from "./retry.ts";
 export { DEFAULT_RETRY_BUDGET, RetryBudget } from "./retry-budget.ts";
 export { isShed, LastingDelay, Pressure, pressureOf } from "./shedding.ts";

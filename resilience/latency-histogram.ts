@@ -37,6 +37,22 @@ export class LatencyHistogram {
     return 0;
   }
 
+  /**
+   * The upper end of the bucket up to which this share of them is, so that no larger share is above it: in milliseconds,
+   * 0 when there is nothing.
+   * @param other taken together with
+   */
+  upperMs(share: number, other: LatencyHistogram): number {
+    const wanted = share * (this.#total + other.#total);
+    if (wanted === 0) return 0;
+    let before = 0;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      before += this.#counts[bucket]! + other.#counts[bucket]!;
+      if (before >= wanted) return LEAST_MS * 2 ** ((bucket + 1) / PER_OCTAVE);
+    }
+    return LEAST_MS * 2 ** (BUCKETS / PER_OCTAVE);
+  }
+
   clear(): void {
     if (this.#total > 0) this.#counts.fill(0);
     this.#total = 0;

@@ -1,6 +1,10 @@
 /**
- * Attempts inside the deadline, each further one argued for by retry.ts, paid for from the budget, and made on
+ * Attempts inside the deadline, each further one argued for by retry.ts, paid for from a budget, and made on
  * another endpoint (the balance layer sees which were tried).
+ *
+ * A requeue goes at once where there is another endpoint, and waits like a retry where there is none: to knock at the
+ * same door again without a pause is to be refused again. Where everybody who could be asked has said Retry-After, the
+ * request waits for the first of them, unless that is longer than a caller should be held.
  */
 import {
   asProxyError,
@@ -15,7 +19,17 @@ import {
 } from "../core/index.ts";
 import { backoffMs } from "./backoff.ts";
 import { deadlineExceeded } from "./deadline.ts";
-import { isRetryable, type RetryOptions, type RetryRefusal, retryRefusal } from "./retry.ts";
+import {
+  ANYWHERE,
+  isRequeue,
+  isRetryable,
+  MOST_RETRY_AFTER_MS,
+  type Prospect,
+  type RetryOptions,
+  type RetryRefusal,
+  type RetrySwitch,
+  retryRefusal,
+} from "./retry.ts";
 import type { RetryBudget } from "./retry-budget.ts";
 import { pause } from "./wait.ts";
 
@@ -23,26 +37,51 @@ export interface RetryParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly budget: RetryBudget;
+  /** Undefined where requeues are retries like any other. */
+  readonly requeueBudget?: RetryBudget | undefined;
+  /** Undefined where nothing turns retries off. */
+  readonly switch?: RetrySwitch | undefined;
+  /** Asked after a failure; undefined where nothing is known of endpoints. */
+  readonly prospect?: ((exchange: Exchange, nowMs: number) => Prospect) | undefined;
+  /** Whether others pay from the budget of requests that are not retried. */
+  readonly budgetIsShared?: boolean | undefined;
   /** Called for every retry that was asked for and not made. */
   readonly onRefused: (exchange: Exchange, reason: RetryRefusal) => void;
 }
 
-export function retry(parts: RetryParts, options: RetryOptions): Layer {
-  const { clock, random, budget, onRefused } = parts;
+/** What has been done for a request so far. */
+interface Made {
+  readonly retries: number;
+  readonly requeues: number;
+}
 
-  /** After how long another attempt may be made; undefined when none may, and the refusal is noted. */
-  function grant(exchange: Exchange, attempt: number, failure: ProxyError | number): number | undefined {
+const NOTHING_MADE: Made = { retries: 0, requeues: 0 };
+
+export function retry(parts: RetryParts, options: RetryOptions): Layer {
+  const { clock, random, budget, requeueBudget, onRefused } = parts;
+  const prospectOf = parts.prospect ?? (() => ANYWHERE);
+
+  /** Why there is no further attempt; undefined pays for it. */
+  function refusalOf(
+    exchange: Exchange,
+    made: Made,
+    failure: ProxyError | number,
+    requeues: RetryBudget | undefined,
+    pauseMs: number,
+    waitMs: number,
+  ): RetryRefusal | undefined {
     const nowMs = clock.now();
-    const granted = optionsOf(exchange);
-    const delayMs = backoffMs(options.backoff, attempt, random);
-    const refusal =
-      retryRefusal(granted, exchange, failure, nowMs + delayMs) ??
-      // Counted here, too: a layer further in may fail before an endpoint is chosen.
-      (attempt > granted.attempts ? "attempts" : budget.withdraw(nowMs) ? undefined : "budget");
-    if (refusal === undefined) return delayMs;
-    exchange.retryRefused = refusal;
-    onRefused(exchange, refusal);
-    return undefined;
+    const { attempts } = optionsOf(exchange);
+    const isUsedUp =
+      requeues === undefined
+        ? made.retries >= attempts
+        : made.requeues >= (options.requeues?.attempts ?? attempts);
+    const refusal = retryRefusal(exchange, failure, isUsedUp, nowMs + pauseMs);
+    if (refusal !== undefined) return refusal;
+    if (parts.switch?.enabled === false) return "switched_off";
+    if (waitMs > 0 && (waitMs > MOST_RETRY_AFTER_MS || nowMs + waitMs >= exchange.deadlineMs))
+      return "retry_after";
+    return (requeues ?? budget).withdraw(nowMs) ? undefined : "budget";
   }
 
   /** What is retried, and how often: as the route says, or as is usual. */
@@ -56,46 +95,76 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
     name: "retry",
     wrap(next: Handler): Handler {
       /** Not an async loop: nearly every request needs one attempt, and a frame for it would be its dearest layer. */
-      function attempt(exchange: Exchange, count: number): Promise<ProxyResponse> {
+      function attempt(exchange: Exchange, made: Made): Promise<ProxyResponse> {
         return called(next, exchange).then(
           (response) => {
-            const delayMs = isRetryable(optionsOf(exchange), response.status)
-              ? grant(exchange, count, response.status)
+            const after = isRetryable(optionsOf(exchange), response.status)
+              ? again(exchange, made, response.status)
               : undefined;
-            if (delayMs !== undefined) {
+            if (after !== undefined) {
               response.body.cancel(new ProxyError("upstream_reset", "the answer was discarded for a retry"));
-              return again(exchange, count, delayMs);
+              return after();
             }
             exchange.body?.forget();
             return response;
           },
           (thrown) => {
             const failure = asProxyError(thrown);
-            const delayMs = isRetryable(optionsOf(exchange), failure)
-              ? grant(exchange, count, failure)
+            const after = isRetryable(optionsOf(exchange), failure)
+              ? again(exchange, made, failure)
               : undefined;
-            if (delayMs !== undefined) return again(exchange, count, delayMs);
+            if (after !== undefined) return after();
             exchange.body?.forget();
             throw failure;
           },
         );
       }
 
-      async function again(exchange: Exchange, count: number, delayMs: number): Promise<ProxyResponse> {
-        exchange.body?.rewind();
-        await pause(exchange, clock, delayMs);
-        // Timers are late: what cannot be answered in time any more is not sent.
-        if (clock.now() >= exchange.deadlineMs)
-          throw deadlineExceeded(exchange, "the deadline passed while waiting for backoff");
-        return attempt(exchange, count + 1);
+      /** Makes the next attempt, which has been paid for; undefined, and the reason noted, where there is none. */
+      function again(
+        exchange: Exchange,
+        made: Made,
+        failure: ProxyError | number,
+      ): (() => Promise<ProxyResponse>) | undefined {
+        const requeues = isRequeue(failure) ? requeueBudget : undefined;
+        const { another, waitMs } = prospectOf(exchange, clock.recentMs);
+        const isAtOnce = requeues !== undefined && another;
+        const count = requeues === undefined ? made.retries + 1 : made.retries + made.requeues + 1;
+        const pauseMs = isAtOnce ? 0 : backoffMs(options.backoff, count, random);
+        const refusal = refusalOf(exchange, made, failure, requeues, pauseMs, waitMs);
+        if (refusal !== undefined) {
+          exchange.retryRefused = refusal;
+          onRefused(exchange, refusal);
+          return undefined;
+        }
+        const next =
+          requeues === undefined
+            ? { ...made, retries: made.retries + 1 }
+            : { ...made, requeues: made.requeues + 1 };
+        return async () => {
+          exchange.body?.rewind();
+          if (!isAtOnce) await pause(exchange, clock, Math.max(pauseMs, waitMs));
+          // Timers are late: what cannot be answered in time any more is not sent.
+          if (clock.now() >= exchange.deadlineMs)
+            throw deadlineExceeded(exchange, "the deadline passed while waiting for backoff");
+          return attempt(exchange, next);
+        };
       }
 
       return (exchange) => {
-        if ((exchange.policy?.retries?.attempts ?? options.attempts) === 0) return next(exchange);
-        budget.deposit(clock.recentMs);
+        const isRetried =
+          (exchange.policy?.retries?.attempts ?? options.attempts) > 0 || mayRequeue(exchange);
+        if (isRetried || parts.budgetIsShared === true) budget.deposit(clock.recentMs);
+        if (!isRetried) return next(exchange);
+        requeueBudget?.deposit(clock.recentMs);
         exchange.body?.remember(options.replayBytes);
-        return attempt(exchange, 1);
+        return attempt(exchange, NOTHING_MADE);
       };
     },
   };
+
+  /** A route that has no retries has no requeues either, whatever its upstream has. */
+  function mayRequeue({ policy }: Exchange): boolean {
+    return policy?.retries === undefined && (options.requeues?.attempts ?? 0) > 0;
+  }
 }

@@ -3,6 +3,11 @@
  *
  * Safe by default: what may have been processed is repeated only when the method is idempotent or the caller
  * vouches for it with Idempotency-Key. Retries that were on by default and blind to this have doubled payments.
+ *
+ * There are two kinds, with a budget each (Finagle's distinction). A *requeue* follows an attempt of which nothing was
+ * sent: the request has not been made yet, so it goes elsewhere at once. A *retry* follows one that may have been
+ * worked on: it waits, as what has failed is mostly busy. With one budget for both, a restart of some endpoints would
+ * use up what is needed against failures.
  */
 import { type ErrorCode, type Exchange, headerValue, type ProxyError } from "../core/index.ts";
 import type { BackoffOptions } from "./backoff.ts";
@@ -19,10 +24,46 @@ export interface RetryOptions {
   readonly budget: RetryBudgetOptions;
   /** A request body up to this size is kept, so that it can be sent again. */
   readonly replayBytes: number;
+  /** Undefined where requeues are retries like any other. */
+  readonly requeues?: RequeueOptions | undefined;
 }
 
+export interface RequeueOptions {
+  /** How often a request is sent elsewhere that could not be sent; undefined is as often as it is retried. */
+  readonly attempts?: number | undefined;
+  readonly budget: RetryBudgetOptions;
+}
+
+/** Turns everything off that sends a request again or twice; one for all upstreams of a data plane. */
+export interface RetrySwitch {
+  enabled: boolean;
+}
+
+/** What there is for another attempt of a request. */
+export interface Prospect {
+  /** An endpoint that has not been tried and has not asked to be left alone. */
+  readonly another: boolean;
+  /** How long all that could be taken have asked to be left alone; 0 for not at all. */
+  readonly waitMs: number;
+}
+
+/** Nothing is known of endpoints: as if there was always another. */
+export const ANYWHERE: Prospect = { another: true, waitMs: 0 };
+
+/** The most that a request waits because of a Retry-After: a caller should rather be told than be held. */
+export const MOST_RETRY_AFTER_MS = 1_000;
+
 /** Why a failed attempt was not repeated; the label values of heddle_retries_refused_total. */
-export type RetryRefusal = "attempts" | "method" | "body" | "deadline" | "budget" | "caller_gone";
+export type RetryRefusal =
+  | "attempts"
+  | "method"
+  | "body"
+  | "deadline"
+  | "budget"
+  | "caller_gone"
+  | "retry_after"
+  | "response_started"
+  | "switched_off";
 
 export const RETRY_REFUSALS: readonly RetryRefusal[] = [
   "attempts",
@@ -31,6 +72,9 @@ export const RETRY_REFUSALS: readonly RetryRefusal[] = [
   "deadline",
   "budget",
   "caller_gone",
+  "retry_after",
+  "response_started",
+  "switched_off",
 ];
 
 const CONDITIONS: Partial<Record<ErrorCode, RetryCondition>> = {
@@ -45,9 +89,19 @@ const CONDITIONS: Partial<Record<ErrorCode, RetryCondition>> = {
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"]);
 
 /** Whether the configuration asks for a retry after this failure, may it be possible or not. */
-export function isRetryable(options: RetryOptions, failure: ProxyError | number): boolean {
+export function isRetryable(options: Pick<RetryOptions, "on">, failure: ProxyError | number): boolean {
   const condition = typeof failure === "number" ? failure : CONDITIONS[failure.code];
   return condition !== undefined && options.on.includes(condition);
+}
+
+/** Whether nothing of the request was sent, so that sending it is no second time. */
+export function isRequeue(failure: ProxyError | number): boolean {
+  return typeof failure !== "number" && failure.kind.resend === "safe";
+}
+
+/** Whether it may be sent twice at a time: for two of the same Idempotency-Key together, many answer with a conflict. */
+export function mayBeDoubled({ method }: Exchange): boolean {
+  return IDEMPOTENT.has(method);
 }
 
 /** Whether the same request may be delivered twice without harm. */
@@ -56,20 +110,20 @@ export function mayBeRepeated(exchange: Exchange): boolean {
 }
 
 /**
- * Everything but the budget, which is asked last because asking spends it.
+ * Everything but the endpoints and the budget, which is asked last because asking spends it.
+ * @param isUsedUp whether it has had all the attempts that it may have
  * @param nextMs when it would be sent again
  * @returns the reason against another attempt, or undefined
  */
 export function retryRefusal(
-  options: RetryOptions,
   exchange: Exchange,
   failure: ProxyError | number,
+  isUsedUp: boolean,
   nextMs: number,
 ): RetryRefusal | undefined {
   if (exchange.aborted !== undefined) return "caller_gone";
-  if (exchange.attempts > options.attempts) return "attempts";
-  const untouched = typeof failure !== "number" && failure.kind.resend === "safe";
-  if (!untouched && !mayBeRepeated(exchange)) return "method";
+  if (isUsedUp) return "attempts";
+  if (!isRequeue(failure) && !mayBeRepeated(exchange)) return "method";
   if (exchange.body !== undefined && !exchange.body.rewindable) return "body";
   if (nextMs >= exchange.deadlineMs) return "deadline";
   return undefined;

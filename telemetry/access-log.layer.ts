@@ -57,6 +57,7 @@ export function accessMembers(exchange: Exchange): string {
   if (exchange.shadow !== "") members += member("shadow", exchange.shadow);
   members += member("route", exchange.route) + member("upstream", exchange.upstream);
   members += `${member("endpoint", exchange.endpoint)},"attempts":${exchange.attempts}`;
+  if (exchange.hedges > 0) members += `,"hedged":${exchange.hedges}`;
   if (exchange.triedBefore.length > 0) members += `,"triedBefore":${JSON.stringify(exchange.triedBefore)}`;
   members += member("retryRefused", exchange.retryRefused);
   members += `,"requestBytes":${exchange.body?.pushedBytes ?? 0},"responseBytes":${exchange.responseBytes}`;

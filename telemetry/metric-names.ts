@@ -49,6 +49,16 @@ export const METRICS = {
     labels: ["upstream", "reason"],
     help: "Retries that the configuration asked for and that were not made",
   },
+  heddle_retries_enabled: {
+    type: "gauge",
+    labels: [],
+    help: "0 while all retries and hedges are switched off",
+  },
+  heddle_hedges_total: {
+    type: "counter",
+    labels: ["upstream", "outcome"],
+    help: "Attempts beside a slow one: won, lost, failed, or why it was not sent",
+  },
   heddle_breaker_state: {
     type: "gauge",
     labels: ["upstream", "state"],

@@ -14,6 +14,8 @@ export interface UpstreamCounts {
   readonly upstream: string;
   readonly attempts: ReadonlyMap<string, number>;
   readonly retriesRefused: ReadonlyMap<string, number>;
+  /** Attempts beside others, by what came of them. */
+  readonly hedges: ReadonlyMap<string, number>;
   readonly breakerOpened: number;
   /** Endpoints taken out as outliers, by the rule that found them. */
   readonly ejections: ReadonlyMap<string, number>;
@@ -63,6 +65,8 @@ export interface Counts {
     | undefined;
   readonly discovery: DiscoveryCounts;
   readonly droppedLogLines: number;
+  /** Whether requests are sent again, and twice, as the configuration says. */
+  readonly retriesEnabled: boolean;
 }
 
 const NOTHING_COUNTED: Counts = {
@@ -74,6 +78,7 @@ const NOTHING_COUNTED: Counts = {
   connectionsRefused: {},
   discovery: { watches: 0, answered: 0, failed: 0, sources: {} },
   droppedLogLines: 0,
+  retriesEnabled: true,
 };
 
 export class Metrics {
@@ -106,6 +111,8 @@ export class Metrics {
     this.#define("heddle_retries_refused_total", (set) =>
       each(set, (c) => labelled("reason", c.retriesRefused)),
     );
+    this.#define("heddle_retries_enabled", (set) => set({}, this.#counts.retriesEnabled ? 1 : 0));
+    this.#define("heddle_hedges_total", (set) => each(set, (c) => labelled("outcome", c.hedges)));
     this.#define("heddle_breaker_state", (set) =>
       each(set, (c) => labelled("state", Object.entries(c.breakers))),
     );

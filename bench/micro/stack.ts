@@ -38,6 +38,7 @@ const parts: stacks.StackParts = {
     random: systemRandom,
     log: { debug() {}, info() {}, warn() {}, error() {} },
   }),
+  retrySwitch: { enabled: true },
   writeAccess: undefined,
 };
 const upstream = new Upstream("bench", options, parts, (of, to) => stacks.endpoint(parts, of, to, answers));

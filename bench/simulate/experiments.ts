@@ -7,11 +7,13 @@ import { boundedLoad } from "./experiments/bounded-load.ts";
 import { fanOut } from "./experiments/fan-out.ts";
 import { fastFailures } from "./experiments/fast-failures.ts";
 import { hashing } from "./experiments/hashing.ts";
+import { hedging } from "./experiments/hedging.ts";
 import { outliers } from "./experiments/outliers.ts";
 import { ownView } from "./experiments/own-view.ts";
 import { prequalExperiment } from "./experiments/prequal.ts";
 import { priorities } from "./experiments/priorities.ts";
 import { queues } from "./experiments/queues.ts";
+import { retryStorm } from "./experiments/retry-storm.ts";
 import { slowStart } from "./experiments/slow-start.ts";
 import { supermarket } from "./experiments/supermarket.ts";
 import { weights } from "./experiments/weights.ts";
@@ -34,6 +36,8 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   outliers,
   prequal: prequalExperiment,
   "adaptive-limit": adaptiveLimit,
+  "retry-storm": retryStorm,
+  hedging,
 };
 
 /** The names of those that take seconds of CPU, in the order of how many. */

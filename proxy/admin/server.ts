@@ -104,6 +104,17 @@ export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
       return plain("draining", 202);
     },
   },
+  "/retries": {
+    method: "POST",
+    about: "switch all retries and hedges off or on: ?enabled= one of true, false",
+    answer: (sidecar, url) => {
+      const wanted = url.searchParams.get("enabled");
+      if (wanted !== "true" && wanted !== "false")
+        return plain(`expected ?enabled= one of true, false, got ${JSON.stringify(wanted)}`, 400);
+      sidecar.setRetries(wanted === "true");
+      return plain(wanted === "true" ? "on" : "off");
+    },
+  },
   "/log-level": {
     method: "POST",
     about: `set the log level: ?level= one of ${LOG_LEVELS.join(", ")}`,

@@ -23,6 +23,7 @@ export interface AdminSubject {
   supplies(): Readonly<Record<string, SupplyView>>;
   forceBreaker(command: BreakerCommand): void;
   setLogLevel(level: ProcessLog["level"]): void;
+  setRetries(enabled: boolean): void;
   drain(): Promise<void>;
 }
 
@@ -45,6 +46,7 @@ export function stackView({ config, log }: AdminSubject): Record<string, readonl
     loadMeter: new LoadMeter(),
     overload: config.overload.enabled ? new OverloadMonitor(config.overload, systemClock) : undefined,
     routeBreakers: new RouteBreakers({ clock: systemClock, random: systemRandom, log: log.log }),
+    retrySwitch: { enabled: true },
     writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
   };
   const sample = new Upstream("sample", config.inbound.app, parts, (of, to) => endpoint(parts, of, to));

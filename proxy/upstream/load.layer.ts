@@ -60,7 +60,11 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
               upstream.countAttempt("deadline_exceeded");
               endpoint.watched?.observe("ignored", latencyMs, startedAtMs, nowMs);
             } else if (body.complete) ended(status, "success", latencyMs, startedAtMs);
-            else body.onClosed((outcome) => ended(status, outcome, latencyMs, startedAtMs));
+            else
+              body.onClosed((outcome) => {
+                ended(status, outcome, latencyMs, startedAtMs);
+                if (outcome === "failure") upstream.trying.answerBroke(exchange);
+              });
           },
           (thrown) => {
             endpoint.end();

@@ -27,12 +27,12 @@ import {
   type BreakerState,
   ConcurrencyLimit,
   type ConcurrencyOptions,
+  type HedgeOptions,
   mayBeRepeated,
   OutlierDetection,
   type OutlierOptions,
-  RetryBudget,
+  type Prospect,
   type RetryOptions,
-  type RetryRefusal,
   type TimeoutOptions,
 } from "../../resilience/index.ts";
 import type { UpstreamCounts } from "../../telemetry/index.ts";
@@ -44,6 +44,7 @@ import { LoadProbes } from "./load-probes.ts";
 import { ConnectionPool } from "./pool.ts";
 import { type HashKey, RequestHashes } from "./request-hash.ts";
 import { rememberBy, type StickyOptions, StickySessions } from "./sticky.ts";
+import { isOther, leftInPeace, othersOf, prospectAmong, Trying } from "./trying.ts";
 
 /** Everything that the configuration says about an upstream, defaults filled in. */
 export interface UpstreamOptions {
@@ -58,6 +59,8 @@ export interface UpstreamOptions {
   readonly outliers?: OutlierOptions | undefined;
   readonly timeouts: TimeoutOptions;
   readonly retries: RetryOptions;
+  /** Undefined where no request is sent twice at a time. */
+  readonly hedge?: HedgeOptions | undefined;
   readonly breaker: BreakerOptions;
   readonly limits: ConcurrencyOptions & { readonly connections: number };
   /** How long an unused connection to an endpoint is kept. */
@@ -79,8 +82,8 @@ export class Upstream {
   readonly name: string;
   readonly options: UpstreamOptions;
   readonly limit: ConcurrencyLimit;
-  readonly budget: RetryBudget;
   readonly breakers: EndpointBreakers;
+  readonly trying: Trying;
   /** Where the algorithm goes by what endpoints say of their own load. */
   readonly loadProbes: LoadProbes | undefined;
   /** Sets the cookies with which the caller of an answer comes back to its endpoint; undefined where there are none. */
@@ -90,7 +93,6 @@ export class Upstream {
   readonly #pool: ConnectionPool;
   readonly #reach: Reach;
   readonly #attempts = new Map<string, number>();
-  readonly #retriesRefused = new Map<string, number>();
   readonly #candidates: Candidates;
   readonly #detection: OutlierDetection | undefined;
   /** By key, and as they were told. */
@@ -112,7 +114,7 @@ export class Upstream {
     this.name = name;
     this.options = options;
     this.limit = new ConcurrencyLimit(options.limits, parts.random);
-    this.budget = new RetryBudget(options.retries.budget);
+    this.trying = new Trying(options.retries, options.hedge);
     this.#parts = parts;
     this.#balancer = createBalancer(options.balancing, parts.random);
     this.loadProbes = isAsking(this.#balancer)
@@ -250,22 +252,24 @@ export class Upstream {
     nowMs: number,
     hash: number | undefined,
   ): UpstreamEndpoint | undefined {
-    const isUntried = ({ key }: UpstreamEndpoint) => !exchange.hasTried(key);
     // Of very many, hardly any has been tried: to leave those out would cost a walk.
     for (let draws = 0; hash === undefined && endpoints.length > MANY && draws < 3; draws++) {
       const drawn = this.#balancer.pick(endpoints, nowMs, hash, inFlight);
-      if (drawn !== undefined && isUntried(drawn)) return drawn;
+      if (drawn !== undefined && isOther(drawn, exchange, nowMs)) return drawn;
     }
     const everybody = this.#candidates.everybody(nowMs);
-    // Of its part of the traffic, or else of any, in reserve or used.
-    const untried = [endpoints, this.#candidates.well(), everybody]
-      .map((list) => list.filter(isUntried))
-      .find((list) => list.length > 0);
+    const others = othersOf([endpoints, this.#candidates.well(), everybody], exchange, nowMs);
     return (
-      this.#balancer.pick(untried ?? [], nowMs, hash) ??
+      this.#balancer.pick(others, nowMs, hash) ??
       this.#onTrial(exchange, false, true, nowMs) ??
-      this.#balancer.pick(everybody, nowMs, hash)
+      this.#balancer.pick(leftInPeace(everybody, nowMs), nowMs, hash)
     );
+  }
+
+  /** What a further attempt could go to. */
+  prospect(exchange: Exchange, nowMs: number): Prospect {
+    const candidates = this.#candidates;
+    return prospectAmong([...candidates.well(), ...candidates.everybody(nowMs)], exchange, nowMs);
   }
 
   #onTrial(
@@ -287,10 +291,6 @@ export class Upstream {
     else this.#attempts.set(outcome, (this.#attempts.get(outcome) ?? 0) + 1);
   }
 
-  countRetryRefused(reason: RetryRefusal): void {
-    this.#retriesRefused.set(reason, (this.#retriesRefused.get(reason) ?? 0) + 1);
-  }
-
   counts(): UpstreamCounts {
     const breakers: Record<BreakerState, number> = { closed: 0, open: 0, halfOpen: 0 };
     let available = 0;
@@ -302,7 +302,8 @@ export class Upstream {
     return {
       upstream: this.name,
       attempts: this.#succeeded === 0 ? this.#attempts : this.#attempts.set("success", this.#succeeded),
-      retriesRefused: this.#retriesRefused,
+      retriesRefused: this.trying.retriesRefused,
+      hedges: this.trying.hedges,
       breakerOpened: this.breakers.opened,
       ejections: outliers?.ejections ?? NONE,
       outliersSpared: outliers?.spared ?? 0,

@@ -18,6 +18,7 @@ export interface WorkerSettings {
   readonly overload: OverloadOptions | undefined;
   readonly inheritDeadlines: Inheriting;
   readonly logLevel: LogLevel;
+  readonly retriesEnabled: boolean;
   /** Shared by all workers: requests that the app has in flight, by the number of the worker. */
   readonly inFlight: Int32Array;
   readonly number: number;
@@ -47,6 +48,7 @@ export type ToWorker =
   | { readonly say: "drain"; readonly graceMs: number }
   | { readonly say: "deregistered" }
   | { readonly say: "destroy" }
+  | { readonly say: "retries"; readonly enabled: boolean }
   | { readonly say: "logLevel"; readonly level: LogLevel };
 
 export type FromWorker =

@@ -53,8 +53,13 @@ function lanePerWorker(plan: LanePlan, workers: number): LanePlan {
 }
 
 function retriesPerWorker(retries: RetryOptions, workers: number): RetryOptions {
-  const { budget } = retries;
-  return { ...retries, budget: { ...budget, minPerSecond: budget.minPerSecond / workers } };
+  const { budget, requeues } = retries;
+  const shared = (of: typeof budget) => ({ ...of, minPerSecond: of.minPerSecond / workers });
+  return {
+    ...retries,
+    budget: shared(budget),
+    ...(requeues === undefined ? {} : { requeues: { ...requeues, budget: shared(requeues.budget) } }),
+  };
 }
 
 export function mapped<A, B>(of: Readonly<Record<string, A>>, change: (value: A) => B): Record<string, B> {

@@ -49,12 +49,13 @@ export class WorkerPlane implements Plane {
     this.number = number;
     this.#log = log;
     this.#onWanted = settings.onWanted;
-    const { accessLog, inheritDeadlines, overload } = settings;
+    const { accessLog, inheritDeadlines, overload, retrySwitch } = settings;
     const workerData: WorkerSettings = {
       accessLog,
       inheritDeadlines,
       overload,
       logLevel: log.level,
+      retriesEnabled: retrySwitch.enabled,
       inFlight,
       number,
     };
@@ -157,6 +158,10 @@ export class WorkerPlane implements Plane {
 
   setLogLevel(level: ProcessLog["level"]): void {
     this.#say({ say: "logLevel", level });
+  }
+
+  setRetries(enabled: boolean): void {
+    this.#say({ say: "retries", enabled });
   }
 
   #say(message: ToWorker): void {

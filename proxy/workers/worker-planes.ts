@@ -181,6 +181,11 @@ export class WorkerPlanes implements Planes {
     for (const plane of this.#planes) plane.setLogLevel(level);
   }
 
+  /** One that takes the place of another begins with what the sidecar's switch says. */
+  setRetries(enabled: boolean): void {
+    for (const plane of this.#planes) plane.setRetries(enabled);
+  }
+
   #planFor({ number }: WorkerPlane): Plan {
     return { ...this.#told, situation: situationOfWorker(this.#told.situation, number, this.#workers) };
   }

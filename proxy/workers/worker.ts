@@ -7,7 +7,8 @@ import { DataPlane } from "../data-plane.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 
 const port = parentPort!;
-const { accessLog, inheritDeadlines, overload, logLevel, inFlight, number } = workerData as WorkerSettings;
+const { accessLog, inheritDeadlines, overload, logLevel, retriesEnabled, inFlight, number } =
+  workerData as WorkerSettings;
 const say = (message: FromWorker) => port.postMessage(message);
 
 const log: ProcessLog = relayedLog(logLevel, {
@@ -19,6 +20,7 @@ const plane = new DataPlane(
     accessLog,
     overload,
     inheritDeadlines,
+    retrySwitch: { enabled: retriesEnabled },
     counts: { inFlight, place: number },
     onWanted: (name) => say({ say: "wanted", name }),
   },
@@ -73,6 +75,9 @@ port.on("message", (message: ToWorker) => {
       break;
     case "destroy":
       void end();
+      break;
+    case "retries":
+      plane.setRetries(message.enabled);
       break;
     case "logLevel":
       log.level = message.level;

@@ -19,12 +19,13 @@ const BASE = {
   service: { name: "web", port: 3000 },
   inbound: { rateLimits: [{ requests: 100, by: { caller: "address" } }] },
   discovery: { consul: {} },
-  upstreams: { orders: { endpoints: [{ address: "127.0.0.1:9001" }] } },
+  upstreams: { orders: { endpoints: [{ address: "127.0.0.1:9001" }], hedge: {} } },
   routes: [
     {
       to: [{ upstream: "orders" }],
       breaker: {},
       rateLimits: [{ requests: 100, by: { header: "x-api-key" } }],
+      hedge: {},
     },
   ],
 };
@@ -37,7 +38,9 @@ const FROM = [
   { endpoints: [{ address: "127.0.0.1:9001" }] },
 ].map((source) => ({
   ...BASE,
-  upstreams: { orders: { from: [source], healthCheck: {}, balancing: { sticky: { cookie: "replica" } } } },
+  upstreams: {
+    orders: { from: [source], hedge: {}, healthCheck: {}, balancing: { sticky: { cookie: "replica" } } },
+  },
 }));
 
 function config(value: unknown): Config {

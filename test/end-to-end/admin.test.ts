@@ -6,12 +6,18 @@ import { startSidecar } from "../support/sidecar.ts";
 
 const GET = "GET /path?token=secret HTTP/1.1\r\nHost: orders\r\n\r\n";
 
+/** What pages must be told. */
+const QUERIES: Readonly<Record<string, string>> = {
+  "/log-level": "?level=warn",
+  "/retries": "?enabled=true",
+};
+
 test("every page answers its method, and only that one", async (t) => {
   const { addresses } = await startInProcess(t, "upstreams: { orders: { endpoints: [127.0.0.1:1] } }");
   const url = `http://127.0.0.1:${addresses.admin.port}`;
   for (const [path, { method, change }] of Object.entries(ADMIN_PAGES)) {
     if (path === "/drain") continue;
-    const query = path === "/log-level" ? "?level=warn" : "";
+    const query = QUERIES[path] ?? "";
     t.equal((await fetch(url + path + query, { method })).status, 200, `${method} ${path}`);
     const wrong = method === "GET" ? "POST" : "GET";
     const refusal = change === undefined ? 405 : 400;

@@ -30,7 +30,12 @@ import { ManualClock, settled } from "../support/manual-clock.ts";
 import { logInto } from "../support/sidecar.ts";
 
 const LOG = logInto([]);
-const SETTINGS: PlaneSettings = { accessLog: false, inheritDeadlines: "none", onWanted() {} };
+const SETTINGS: PlaneSettings = {
+  accessLog: false,
+  inheritDeadlines: "none",
+  retrySwitch: { enabled: true },
+  onWanted() {},
+};
 const { listener } = parseConfig("upstreams: { a: { endpoints: [127.0.0.1:1] } }", "test", {}).outbound;
 
 function endpointAt(port: number): Endpoint {
@@ -64,6 +69,7 @@ test("the caller who asks for a name that is known at once does not wait", async
     tally: new RequestTally(),
     loadMeter: new LoadMeter(),
     routeBreakers: new RouteBreakers({ clock: clock, random: systemRandom, log: LOG.log }),
+    retrySwitch: { enabled: true },
     writeAccess: undefined,
   };
   const destinations: Destinations = new Destinations(parts, (name) =>

@@ -70,6 +70,7 @@ export function choosing(
   };
   const log: Log = { debug() {}, info: tell, warn: tell, error() {} };
   const tally = new RequestTally();
+  const retrySwitch = { enabled: true };
   const parts = {
     clock,
     random,
@@ -77,6 +78,7 @@ export function choosing(
     tally,
     loadMeter: new LoadMeter(),
     routeBreakers: new RouteBreakers({ clock, random, log }),
+    retrySwitch,
     writeAccess: undefined,
   };
   const upstream = new Upstream(

@@ -144,6 +144,7 @@ const COUNTS: UpstreamCounts = {
     ["upstream_reset", 2],
   ]),
   retriesRefused: new Map([["budget", 3]]),
+  hedges: new Map([["won", 19]]),
   breakerOpened: 4,
   ejections: new Map([["successRate", 17]]),
   outliersSpared: 18,
@@ -169,6 +170,7 @@ const NOW: Counts = {
     shed: { critical: 0, default: 19, sheddable: 20 },
   },
   droppedLogLines: 9,
+  retriesEnabled: true,
 };
 
 /** Metrics over tallies, and over counts that are read at each scrape. */

@@ -54,7 +54,7 @@ function serving(t: Test, balancing: string, endpoints: readonly Endpoint[], { s
       return { cancel() {} };
     },
   };
-  const parts = { clock: hurried, random, budget: upstream.budget, onRefused() {} };
+  const parts = { clock: hurried, random, budget: upstream.trying.budget, onRefused() {} };
   const handle: Handler = retry(parts, options.retries).wrap(balance(upstream, true));
 
   async function ask(cookies = "", settings: ExchangeSettings = {}) {
