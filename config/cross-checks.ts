@@ -10,6 +10,7 @@ import { breakerFaults } from "./cross-checks-breaker.ts";
 import { hedgeFaults } from "./cross-checks-hedge.ts";
 import { limitFaults } from "./cross-checks-overload.ts";
 import { rateLimitFaults } from "./cross-checks-rate-limits.ts";
+import { fallbackFaults, injectedFaults } from "./cross-checks-routes.ts";
 import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
@@ -29,6 +30,8 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...loopFaults(config),
     ...routeFaults(config),
     ...rateLimitFaults(config, isSet),
+    ...fallbackFaults(config, isSet),
+    ...injectedFaults(config),
     ...portFaults(config, isSet),
     ...timeoutFaults(config, isSet),
     ...limitFaults(config, isSet),

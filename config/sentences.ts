@@ -6,6 +6,7 @@
  */
 import { DISCOVERY_SENTENCES, type Sentences, SUPPLY_SENTENCES, under } from "./sentences-discovery.ts";
 import { LIMITS, OVERLOAD } from "./sentences-overload.ts";
+import { ROUTE_EXTRAS } from "./sentences-routes.ts";
 
 const LISTENER: Sentences = {
   listen: "Where to listen.",
@@ -160,6 +161,7 @@ export const SENTENCES: Sentences = {
     zone: "Where this sidecar is, for upstreams that prefer their own zone; that of `service` unless told otherwise.",
   }),
   admin: "The port for operators: health, metrics, and what is going on.",
+  "admin.faults": "Whether faults for testing may be added at run time; see docs/faults.md.",
   "admin.listen": "Where to listen; whoever reaches it may drain this sidecar.",
   ...DISCOVERY_SENTENCES,
   upstreams: "The services that the app calls, each by the name that the app uses as the host.",
@@ -271,6 +273,7 @@ export const SENTENCES: Sentences = {
   retries: "What holds for the retries of all upstreams.",
   "retries.enabled":
     "False switches off whatever sends a request again or twice; POST /retries of the admin port does so while it runs.",
+  ...under("routes[]", ROUTE_EXTRAS),
   telemetry: "What is written to standard output.",
   "telemetry.accessLog": "One line for each request.",
   "telemetry.logLevel": "How much the sidecar says about itself.",
@@ -317,6 +320,8 @@ export const OTHER_DEFAULTS: Sentences = {
   "upstreams.<name>.timeouts.attempt": "`10s`, at most `request`",
   "upstreams.<name>.breaker.openForMax": "`30s`, at least `openFor`",
   "routes[].breaker.openForMax": "`30s`, at least `openFor`",
+  "routes[].faults[].status": "`503`",
+  "routes[].faults[].for": "`10m`, without `until`",
   "routes[].name": "its place, as in `routes[0]`",
   "routes[].rateLimits[].name": "both numbers, as in `100-per-1s`",
   "routes[].rateLimits[].burst": "`requests`",

@@ -5,6 +5,8 @@ import * as v from "valibot";
 import { defined, mappingOf, section } from "./mapping.ts";
 import { routeBreaker } from "./shape-breaker.ts";
 import { TEXT, withDefaults } from "./shape-discovery.ts";
+import { fallback } from "./shape-fallback.ts";
+import { fault } from "./shape-fault.ts";
 import { routedHedge } from "./shape-hedge.ts";
 import { rateLimits } from "./shape-rate-limit.ts";
 import { name, retryCondition } from "./shape-upstream.ts";
@@ -63,14 +65,19 @@ export const route = v.pipe(
     ),
     rateLimits,
     hedge: routedHedge,
+    fallback: v.optional(fallback),
+    faults: v.optional(v.array(fault, "a list of faults")),
   }),
-  v.transform(({ timeouts: { request, attempt }, retries, rateLimits: limits, hedge, ...rest }) => {
+  v.transform((given) => {
+    const { timeouts, retries, rateLimits: limits, hedge, fallback: instead, ...rest } = given;
+    const { request, attempt } = timeouts;
     const policy = defined({
       requestMs: request,
       attemptMs: attempt,
       retries: retries && defined(retries),
       rateLimits: limits,
       hedge,
+      fallback: instead,
     });
     return { ...rest, ...(Object.keys(policy).length === 0 ? {} : { policy }) };
   }),

@@ -157,7 +157,9 @@ export const shape = section({
   service: v.optional(service),
   inbound,
   outbound,
-  admin: withDefaults(section({ listen: v.optional(address(0), "127.0.0.1:15000") })),
+  admin: withDefaults(
+    section({ listen: v.optional(address(0), "127.0.0.1:15000"), faults: v.optional(flag, false) }),
+  ),
   discovery,
   upstreams: v.optional(mappingOf(name, upstream, "a mapping of names to upstreams"), {}),
   routes: v.optional(v.array(route, "a list of routes"), []),

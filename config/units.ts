@@ -30,6 +30,23 @@ export function parseDuration(text: string): number | undefined {
   return ms > 0 && ms <= LONGEST_MS ? ms : undefined;
 }
 
+/** A duration, or two of which it is between; the output is both, in milliseconds. */
+export function durationRange() {
+  const expected = "a duration such as 200ms, or two such as 100ms-2s, of at most 24h";
+  const ends = (range: string) => {
+    const [from = "", to = from] = range.split("-");
+    return [durationMs(from), durationMs(to)] as const;
+  };
+  const isOne = ([fromMs, toMs]: readonly [number, number]) => fromMs <= toMs && toMs <= LONGEST_MS;
+  return v.pipe(
+    v.string(expected),
+    v.regex(/^[^-]+(?:-[^-]+)?$/, expected),
+    // What is no duration is no number.
+    v.check((range) => isOne(ends(range)), expected),
+    v.transform(ends),
+  );
+}
+
 /** Milliseconds as a person would write them. */
 export function durationText(ms: number): string {
   for (const [unit, unitMs] of Object.entries(DURATION_MS))

@@ -189,6 +189,11 @@ export class Body {
     this.#keepLimitBytes = limitBytes;
   }
 
+  /** The whole body, once its producer has ended it and if all that was consumed is still remembered. */
+  get remembered(): readonly Uint8Array[] | undefined {
+    return this.complete && this.#queue === undefined ? this.#kept : undefined;
+  }
+
   /** It will not be sent again; what was remembered is let go of. */
   forget(): void {
     this.#kept = undefined;

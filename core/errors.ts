@@ -82,6 +82,7 @@ const TABLE = {
   ],
   hedge_lost: [503, "local", "never", "another attempt of the same request answered first; never sent"],
   shutting_down: [503, "local", "never", "heddle ended before the answer was complete; never sent"],
+  fault_injected: [503, "local", "never", "a fault was injected for testing"],
   internal_error: [500, "local", "never", "a fault inside heddle or one of its layers"],
 } as const satisfies Record<string, readonly [number, Origin, Resend, string]>;
 

@@ -106,6 +106,10 @@ export class Exchange {
   hedges = 0;
   /** Why it was not sent again although the attempt failed. */
   retryRefused = "";
+  /** The kinds of the faults that were injected for testing; empty for none. */
+  injected = "";
+  /** What answered in place of the upstream: `static` or `stale`; empty for nothing. */
+  fallback = "";
   /** When the whole request must be answered, on the clock of `arrivedAtMs`. */
   deadlineMs = Number.POSITIVE_INFINITY;
   /** When its caller will not wait any longer, as far as is known; `deadlineMs` is never later. */

@@ -16,6 +16,7 @@ export {
   type RequestHead,
   type Wait,
 } from "./exchange.ts";
+export type { FallbackPolicy, LastGoodOptions } from "./fallback-policy.ts";
 export { type HeaderPairs, headerValue, isName, removeHeader, setHeader } from "./headers.ts";
 export { identityText, type PeerIdentity } from "./identity.ts";
 export { called, type Handler, type Layer, stack, watch } from "./layer.ts";

@@ -2,6 +2,8 @@
  * What a route asks for in place of what is usual for the upstream that it leads to. It is carried by the request, as a route may
  * lead to several upstreams and an upstream be led to by a thousand routes: a stack for each pair would be many.
  */
+import type { FallbackPolicy } from "./fallback-policy.ts";
+
 export interface RoutePolicy {
   /** Time for the whole request, in milliseconds. */
   readonly requestMs?: number | undefined;
@@ -13,6 +15,8 @@ export interface RoutePolicy {
   readonly rateLimits?: readonly RateLimitOptions[] | undefined;
   /** Whether and when a second attempt is made beside the first; only where the upstream has hedges at all. */
   readonly hedge?: RoutedHedge | undefined;
+  /** What it answers for itself when its upstream cannot. */
+  readonly fallback?: FallbackPolicy | undefined;
 }
 
 /** How many requests are let through in which time. */

@@ -9,7 +9,14 @@
  * upstream whose options stay the same keeps its connections and what it has learned.
  */
 import type { Endpoint, Handler } from "../core/index.ts";
-import { Inheritance, type Inheriting, type RetrySwitch } from "../resilience/index.ts";
+import {
+  FallbackTally,
+  Faults,
+  Inheritance,
+  type Inheriting,
+  type RetrySwitch,
+  type RunningFault,
+} from "../resilience/index.ts";
 import { type ProcessLog, RequestTally } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
@@ -58,6 +65,8 @@ export interface Plane {
   update(key: string, endpoints: readonly Endpoint[]): void;
   /** Where this sidecar stands among those that do the same has changed. */
   situate(situation: Situation): void;
+  /** From now on these faults are injected for testing, and no others. */
+  injectFaults(faults: readonly RunningFault[]): void;
   report(): Promise<PlaneReport>;
   /** Decides for some time what requests meet at a breaker; who it is not known to knows nothing of it. */
   force(command: BreakerCommand): void;
@@ -117,6 +126,8 @@ export class DataPlane implements Plane {
       overload:
         settings.overload === undefined ? undefined : new OverloadMonitor(settings.overload, systemClock),
       routeBreakers: new RouteBreakers({ clock: systemClock, random: systemRandom, log: log.log }),
+      faults: new Faults(),
+      fallbacks: new FallbackTally(),
     };
     this.#destinations = new Destinations(this.stackParts, settings.onWanted);
   }
@@ -133,7 +144,12 @@ export class DataPlane implements Plane {
     this.situate(plan.situation);
     this.stackParts.overload?.start();
     for (const [name, leads] of Object.entries(plan.destinations)) this.#destinations.lead(name, leads, {});
-    this.#outbound = stacks.outbound(this.stackParts, plan.routes, this.#destinations.handlers);
+    this.#outbound = stacks.outbound(
+      this.stackParts,
+      plan.routes,
+      this.#destinations.handlers,
+      plan.mayInject,
+    );
     const addresses: Record<string, ListenAddress> = {};
     try {
       for (const [name, listener] of Object.entries(plan.listeners))
@@ -184,6 +200,10 @@ export class DataPlane implements Plane {
     else this.upstreams.get(of.upstream)?.breakers.force(of.endpoint, forced, forMs);
   }
 
+  injectFaults(faults: readonly RunningFault[]): void {
+    this.stackParts.faults.replace(faults, systemClock.now());
+  }
+
   async report(): Promise<PlaneReport> {
     const nowMs = systemClock.now();
     return {
@@ -199,6 +219,8 @@ export class DataPlane implements Plane {
       connectionsRefused: summed([this.#perDirection(({ hungUp }) => hungUp), this.#refusedBefore]),
       tally: this.#tally.counted(),
       overload: this.stackParts.overload?.report(),
+      faults: this.stackParts.faults.counts(),
+      fallbacks: this.stackParts.fallbacks.counts(),
     };
   }
 

@@ -59,6 +59,8 @@ export interface Plan {
   readonly listeners: Readonly<Record<string, ListenerPlan>>;
   /** Where this sidecar stands among those that do the same, as far as it is known at the start. */
   readonly situation: Situation;
+  /** Whether faults may be injected for testing: the layer that does it stands in the stack. */
+  readonly mayInject?: boolean | undefined;
 }
 
 /** The one upstream of a plain destination, under the name itself. */

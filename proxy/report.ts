@@ -65,6 +65,10 @@ export interface PlaneReport {
   readonly tally: CountedRequests;
   /** Undefined where the sidecar does not look after itself. */
   readonly overload?: OverloadReport | undefined;
+  /** Faults that were injected, by kind. */
+  readonly faults: Readonly<Record<string, number>>;
+  /** Requests that their route answered for itself, by kind, cause and route. */
+  readonly fallbacks: Readonly<Record<string, number>>;
 }
 
 export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[] {

@@ -13,6 +13,7 @@ import {
   type ProxyError,
   type ProxyResponse,
 } from "../core/index.ts";
+import { FAULT_HEADER } from "../resilience/index.ts";
 
 export function rescue(log: Log): Layer {
   return {
@@ -47,7 +48,11 @@ export function errorResponse(exchange: Exchange, error: ProxyError): ProxyRespo
   return {
     status: error.kind.status,
     reason: "",
-    headers: ["Content-Type", "application/json", "X-Heddle-Error", error.code, ...(error.headers ?? [])],
+    headers: [
+      ...["Content-Type", "application/json", "X-Heddle-Error", error.code],
+      ...(error.headers ?? []),
+      ...(exchange.injected === "" ? [] : [FAULT_HEADER, exchange.injected]),
+    ],
     body: Body.of(Buffer.from(`${JSON.stringify(said)}\n`)),
   };
 }

@@ -13,12 +13,13 @@ import { AdminServer } from "./admin/index.ts";
 import { ControlPlane, localPorts } from "./control/index.ts";
 import { DataPlane, type PlaneSettings } from "./data-plane.ts";
 import type { ListenAddress, Listener } from "./downstream/index.ts";
+import { FaultBook, type FaultBookParts } from "./fault-book.ts";
 import { mergedOverload, type OverloadOptions } from "./overload.ts";
 import { mergedCounts, mergedRouteBreakers, type PlaneReport, summed } from "./report.ts";
 import type { BreakerCommand } from "./route-breakers.ts";
 import { withSharedLimits } from "./shared-limits.ts";
 import { giveBackStartupMemory } from "./startup-memory.ts";
-import { systemClock, systemRandom } from "./system.ts";
+import { systemClock, systemRandom, wallClock } from "./system.ts";
 import type { Upstream } from "./upstream/index.ts";
 import { type Planes, WorkerPlanes } from "./workers/index.ts";
 
@@ -38,6 +39,8 @@ export class Sidecar {
   readonly config: Config;
   readonly metrics: Metrics;
   readonly log: ProcessLog;
+  /** Faults for testing that run. */
+  readonly faults: FaultBook;
   /** The one data plane of this thread; undefined when there are workers. */
   readonly #own: DataPlane | undefined;
   readonly #planes: Planes;
@@ -78,6 +81,8 @@ export class Sidecar {
       this.#planes,
       environment,
     );
+    const tell: FaultBookParts["tell"] = (running) => this.#planes.injectFaults(running);
+    this.faults = new FaultBook({ clock: systemClock, log: log.log, wallClock, tell });
     this.#admin = new AdminServer(this);
   }
 
@@ -101,6 +106,7 @@ export class Sidecar {
    */
   async start(): Promise<SidecarAddresses> {
     try {
+      this.faults.begin(this.config);
       const addresses = await this.#planes.start(this.#control.plan);
       const admin = await this.#admin.start(this.config.admin.listen);
       await Promise.race([this.#control.start(addresses), this.#stopped.promise]);
@@ -157,6 +163,7 @@ export class Sidecar {
   /** Ends at once. */
   async destroy(): Promise<void> {
     this.#phase = "stopped";
+    this.faults.stop();
     await this.#control.stop();
     await this.#planes.destroy();
     await this.#admin.stop();
@@ -193,6 +200,8 @@ export class Sidecar {
       connections: summed(reports.map(({ connections }) => connections)),
       connectionsRefused: summed(reports.map(({ connectionsRefused }) => connectionsRefused)),
       overload: mergedOverload(reports.map(({ overload }) => overload)),
+      faults: summed(reports.map(({ faults }) => faults)),
+      fallbacks: summed(reports.map(({ fallbacks }) => fallbacks)),
       discovery: this.#control.counts(),
       droppedLogLines: this.log.droppedLines(),
       retriesEnabled: this.#retrySwitch.enabled,
@@ -215,6 +224,7 @@ function alone(plane: DataPlane): Planes {
     update: (key, endpoints) => plane.update(key, endpoints),
     situate: (situation) => plane.situate(situation),
     force: (command) => plane.force(command),
+    injectFaults: (faults) => plane.injectFaults(faults),
     reports: async () => [await plane.report()],
     drain: (graceMs, deregistered) => plane.drain(graceMs, deregistered),
     destroy: () => plane.destroy(),

@@ -22,8 +22,12 @@ import {
   callerDeadline,
   concurrencyLimit,
   deadline,
+  type FallbackTally,
+  type Faults,
+  fallback,
   hedge,
   type Inheritance,
+  injectFaults,
   type RetrySwitch,
   rateLimit,
   retry,
@@ -60,19 +64,27 @@ export interface StackParts {
   readonly retrySwitch: RetrySwitch;
   /** Undefined when the access log is off. */
   readonly writeAccess: AccessLogWriter | undefined;
+  /** Those that run now. */
+  readonly faults: Faults;
+  readonly fallbacks: FallbackTally;
 }
 
 /** What a route may ask for on its way to an upstream. */
 export type Lane = Omit<LanePlan, "upstream">;
 
-/** From the app to its peers. */
+/**
+ * From the app to its peers.
+ * @param mayInject whether faults may be injected for testing
+ */
 export function outbound(
   parts: StackParts,
   routes: readonly RouteOptions[],
   names: ReadonlyMap<string, Handler>,
+  mayInject = false,
 ): Handler {
   const layersOf = (of: RouteOptions) => routeLayers(parts, of);
-  return stack(listenerLayers(parts), route(routes, names, parts.random, layersOf));
+  const last = mayInject ? injectFaults(parts) : undefined;
+  return stack(listenerLayers(parts), route(routes, names, parts.random, layersOf, last));
 }
 
 /**
@@ -172,6 +184,12 @@ const ROUTE_LAYERS: readonly RouteLayer[] = [
     of: (parts, { policy }) => policy?.rateLimits && rateLimit(parts, policy.rateLimits),
   },
   {
+    // Outside of all that may fail, for which it answers; a caller that is too fast must be told so.
+    name: "fallback",
+    of: ({ clock, fallbacks }, { policy }) =>
+      policy?.fallback && fallback({ clock, tally: fallbacks }, policy.fallback),
+  },
+  {
     // Before any work is done: what is refused here takes no place in a queue and no retry.
     name: "route-breaker",
     of: ({ routeBreakers }, { name, breaker }) =>
@@ -247,8 +265,8 @@ export function describeStack(parts: StackParts, sample: Upstream): Record<strin
   const listener = names(listenerLayers(parts));
   return {
     outbound: [...listener, "route"],
-    // All that there are: which of them a route has is its policy's to say.
-    route: [...ROUTE_LAYERS.map((layer) => layer.name), "lead"],
+    // All that there are: which of them a route has is its policy's to say. Faults may hit requests without a route, too.
+    route: [...ROUTE_LAYERS.map((layer) => layer.name), "faults", "lead"],
     inbound: [...names(inboundLayers(parts)), "app"],
     upstream: [...names(upstreamLayers(parts, sample, {})), "balance"],
     endpoint: [...names(endpointLayers(parts, sample, sample.endpoints[0]!)), "forward"],

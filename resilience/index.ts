@@ -21,6 +21,17 @@ export { concurrencyLimit } from "./concurrency-limit.layer.ts";
 export { ConcurrencyLimit, type ConcurrencyOptions } from "./concurrency-limit.ts";
 export { deadline, type TimeoutOptions } from "./deadline.layer.ts";
 export { CALLERS_LIMIT, deadlineExceeded, saysTimeIsUp } from "./deadline.ts";
+export { fallback } from "./fallback.layer.ts";
+export { FALLBACK_CAUSES, FallbackTally } from "./fallback.ts";
+export {
+  FAULT_KINDS,
+  type Fault,
+  type FaultEffect,
+  type FaultMatch,
+  Faults,
+  type RunningFault,
+} from "./fault.ts";
+export { FAULT_HEADER, injectFaults } from "./faults.layer.ts";
 export { hedge } from "./hedge.layer.ts";
 export { HedgeBudget, type HedgeOptions } from "./hedge.ts";
 export { INHERITING, Inheritance, type Inheriting } from "./inheritance.ts";

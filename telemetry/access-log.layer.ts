@@ -60,6 +60,7 @@ export function accessMembers(exchange: Exchange): string {
   if (exchange.hedges > 0) members += `,"hedged":${exchange.hedges}`;
   if (exchange.triedBefore.length > 0) members += `,"triedBefore":${JSON.stringify(exchange.triedBefore)}`;
   members += member("retryRefused", exchange.retryRefused);
+  members += member("fault", exchange.injected) + member("fallback", exchange.fallback);
   members += `,"requestBytes":${exchange.body?.pushedBytes ?? 0},"responseBytes":${exchange.responseBytes}`;
   return `${members},"requestId":${quoted(exchange.requestId)},"client":"${exchange.clientAddress}"`;
 }

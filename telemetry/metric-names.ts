@@ -129,6 +129,16 @@ export const METRICS = {
     labels: ["criticality"],
     help: "Requests refused as the sidecar was overloaded",
   },
+  heddle_fallbacks_total: {
+    type: "counter",
+    labels: ["route", "kind", "cause"],
+    help: "Requests that their route answered for itself, as its upstream could not: static or stale",
+  },
+  heddle_faults_injected_total: {
+    type: "counter",
+    labels: ["kind"],
+    help: "Faults that were injected for testing: delay, abort, reset, slow",
+  },
   heddle_discovery_watches: {
     type: "gauge",
     labels: [],

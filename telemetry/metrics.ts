@@ -63,6 +63,10 @@ export interface Counts {
   readonly overload?:
     | { readonly pressure: Readonly<Record<string, number>>; readonly shed: Readonly<Record<string, number>> }
     | undefined;
+  /** Faults injected, by kind. */
+  readonly faults: Readonly<Record<string, number>>;
+  /** Requests that their route answered for itself, by kind, cause and route, with a blank between. */
+  readonly fallbacks: Readonly<Record<string, number>>;
   readonly discovery: DiscoveryCounts;
   readonly droppedLogLines: number;
   /** Whether requests are sent again, and twice, as the configuration says. */
@@ -76,6 +80,8 @@ const NOTHING_COUNTED: Counts = {
   inFlight: {},
   connections: {},
   connectionsRefused: {},
+  faults: {},
+  fallbacks: {},
   discovery: { watches: 0, answered: 0, failed: 0, sources: {} },
   droppedLogLines: 0,
   retriesEnabled: true,
@@ -103,6 +109,15 @@ export class Metrics {
     this.#define("heddle_connections_refused_total", (set) =>
       perDirection(this.#counts.connectionsRefused, set),
     );
+    this.#define("heddle_faults_injected_total", (set) => {
+      for (const [kind, count] of Object.entries(this.#counts.faults)) set({ kind }, count);
+    });
+    this.#define("heddle_fallbacks_total", (set) => {
+      for (const [key, count] of Object.entries(this.#counts.fallbacks)) {
+        const [kind, cause, ...route] = key.split(" ");
+        set({ route: route.join(" "), kind: kind!, cause: cause! }, count);
+      }
+    });
     const each = (set: Set, read: (counts: UpstreamCounts) => Iterable<readonly [Labels, number]>) => {
       for (const counts of this.#counts.upstreams)
         for (const [labels, value] of read(counts)) set({ upstream: counts.upstream, ...labels }, value);

@@ -26,7 +26,7 @@ const INNER_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/upgrade": ["core", "resilience", "proxy"],
   "proxy/workers": ["core", "resilience", "telemetry", "proxy"],
   "proxy/control": ["core", "balancing", "resilience", "discovery", "config", "telemetry", "proxy"],
-  "proxy/admin": ["core", "discovery", "config", "telemetry", "proxy"],
+  "proxy/admin": ["core", "resilience", "discovery", "config", "telemetry", "proxy"],
 };
 
 const PURE_ROOMS = ["core", "balancing", "resilience", "proxy/http1"];

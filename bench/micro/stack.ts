@@ -2,6 +2,7 @@
  * What one request costs in the layers, from the listener's stack to an endpoint that answers at once: no codec and no
  * sockets, but the real upstream with four endpoints, breakers, budget, limits and counters.
  */
+
 import { bench, group, summary } from "mitata";
 import { parseConfig } from "../../config/index.ts";
 import { Body, Exchange, type Handler } from "../../core/index.ts";
@@ -10,6 +11,7 @@ import { RouteBreakers } from "../../proxy/route-breakers.ts";
 import * as stacks from "../../proxy/stack.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
 import { Upstream } from "../../proxy/upstream/index.ts";
+import { FallbackTally, Faults } from "../../resilience/index.ts";
 import { RequestTally } from "../../telemetry/index.ts";
 
 const config = parseConfig(
@@ -40,6 +42,8 @@ const parts: stacks.StackParts = {
   }),
   retrySwitch: { enabled: true },
   writeAccess: undefined,
+  faults: new Faults(),
+  fallbacks: new FallbackTally(),
 };
 const upstream = new Upstream("bench", options, parts, (of, to) => stacks.endpoint(parts, of, to, answers));
 upstream.update(endpoints!);

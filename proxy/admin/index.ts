@@ -1,1 +1,1 @@
-export { ADMIN_PAGES, AdminServer } from "./server.ts";
+export { ADMIN_PAGES, AdminServer, methodsOf } from "./server.ts";

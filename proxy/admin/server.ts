@@ -10,6 +10,7 @@ import { isIP } from "node:net";
 import { LOG_LEVELS, type LogLevel } from "../../telemetry/index.ts";
 import type { ListenAddress } from "../downstream/index.ts";
 import { breakersView, forceBreakers } from "./breakers-page.ts";
+import { addFault, endFaults, type FaultsAnswer } from "./faults-page.ts";
 import { type AdminSubject, endpointsView, redactedConfig, requestsView, stackView } from "./views.ts";
 
 // Not `import { createServer }`: that asks node:http for all it exports, and with WebSocket and EventSource for its fetch
@@ -20,15 +21,16 @@ interface Page {
   readonly method: "GET" | "POST";
   /** What the page is for, shown at `/`. */
   readonly about: string;
-  readonly answer: (sidecar: AdminSubject, url: URL) => Promise<Answer> | Answer;
-  readonly change?: Change;
+  readonly answer: Answering;
+  /** What else may be done there. */
+  readonly also?: Readonly<Record<string, Answering>>;
 }
 
-/** What a POST to a page does that else only shows. */
-interface Change {
-  readonly about: string;
-  readonly answer: Page["answer"];
-}
+/** @param text the body of the request; empty for GET */
+type Answering = (sidecar: AdminSubject, url: URL, text: string) => Promise<Answer> | Answer;
+
+/** Of a request to this port; a longer one is nobody's in good faith. */
+const MOST_TEXT_BYTES = 64 * 1024;
 
 interface Answer {
   readonly status: number;
@@ -86,14 +88,23 @@ export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
   },
   "/breakers": {
     method: "GET",
-    about: "the breakers of routes, and of the endpoints those that have opened or are forced",
+    about:
+      "the breakers of routes, and of the endpoints those that have opened or are forced; POST forces one: ?upstream=&endpoint= or ?route=, &state= open, closed or auto, &for=10m",
     answer: async (sidecar) => json(await breakersView(sidecar)),
-    change: {
-      about: "force one: ?upstream=&endpoint= or ?route=, &state= open, closed or auto, &for=10m",
-      answer: async (sidecar, { searchParams }) => {
+    also: {
+      POST: async (sidecar, { searchParams }) => {
         const forcing = await forceBreakers(sidecar, searchParams);
         return "view" in forcing ? json(forcing.view) : plain(forcing.refusal, forcing.status);
       },
+    },
+  },
+  "/faults": {
+    method: "GET",
+    about: "the faults for testing that run; POST adds one, DELETE ends one by ?id= or all",
+    answer: ({ faults }) => json(faults.list()),
+    also: {
+      POST: (sidecar, url, text) => shown(addFault(sidecar, url, text)),
+      DELETE: (sidecar, url) => shown(endFaults(sidecar, url)),
     },
   },
   "/drain": {
@@ -127,6 +138,10 @@ export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
     },
   },
 };
+
+function shown({ status, said }: FaultsAnswer): Answer {
+  return typeof said === "string" ? plain(said, status) : json(said, status);
+}
 
 function isLogLevel(value: string | null): value is LogLevel {
   return (LOG_LEVELS as readonly (string | null)[]).includes(value);
@@ -172,9 +187,26 @@ async function answer(sidecar: AdminSubject, request: IncomingMessage): Promise<
   const method = request.method === "HEAD" ? "GET" : request.method;
   const foreign = foreignness(request);
   if (foreign !== undefined) return plain(foreign, 403);
-  if (method === "POST" && page.change !== undefined) return page.change.answer(sidecar, url);
-  if (method !== page.method) return plain(`expected ${page.method}, got ${request.method}`, 405);
-  return page.answer(sidecar, url);
+  if (method === page.method) return page.answer(sidecar, url, "");
+  const also = Object.hasOwn(page.also ?? {}, method ?? "") ? page.also?.[method ?? ""] : undefined;
+  if (also === undefined) return plain(`expected ${methodsOf(page).join(", ")}, got ${request.method}`, 405);
+  const text = await textOf(request);
+  return text === undefined ? plain("the body is too long", 413) : also(sidecar, url, text);
+}
+
+/** What may be done at a page, what shows first. */
+export function methodsOf({ method, also }: Page): readonly string[] {
+  return [method, ...Object.keys(also ?? {})];
+}
+
+/** The body; undefined when it is longer than anything that is meant for this port. */
+async function textOf(request: IncomingMessage): Promise<string | undefined> {
+  let text = "";
+  for await (const part of request.setEncoding("utf8")) {
+    text += part;
+    if (text.length > MOST_TEXT_BYTES) return undefined;
+  }
+  return text;
 }
 
 /**
@@ -182,7 +214,8 @@ async function answer(sidecar: AdminSubject, request: IncomingMessage): Promise<
  * a page whose name was made to point to loopback may not even look.
  */
 function foreignness({ method, headers, socket }: IncomingMessage): string | undefined {
-  if (method === "POST" && headers.origin !== undefined) return "requests from web pages are refused";
+  if (method !== "GET" && method !== "HEAD" && headers.origin !== undefined)
+    return "requests from web pages are refused";
   const host = (headers.host ?? "").replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
   const loopback = /^(?:::ffff:)?127\.|^::1$/.test(socket.localAddress ?? "");
   if (loopback && isIP(host) === 0 && host !== "localhost")
@@ -192,10 +225,7 @@ function foreignness({ method, headers, socket }: IncomingMessage): string | und
 
 function index(): string {
   return Object.entries(ADMIN_PAGES)
-    .flatMap(([path, { method, about, change }]) => [
-      `${method.padEnd(4)} ${path.padEnd(11)} ${about}`,
-      ...(change === undefined ? [] : [`POST ${path.padEnd(11)} ${change.about}`]),
-    ])
+    .map(([path, page]) => `${methodsOf(page).join(", ").padEnd(17)} ${path.padEnd(11)} ${page.about}`)
     .join("\n");
 }
 

@@ -3,6 +3,7 @@
  */
 import type { Config } from "../../config/index.ts";
 import type { SupplyView } from "../../discovery/index.ts";
+import { FallbackTally, Faults } from "../../resilience/index.ts";
 import { type Metrics, type ProcessLog, RequestTally } from "../../telemetry/index.ts";
 import { OverloadMonitor } from "../overload.ts";
 import { own } from "../own.ts";
@@ -12,6 +13,7 @@ import { type BreakerCommand, RouteBreakers } from "../route-breakers.ts";
 import { describeStack, endpoint, type StackParts } from "../stack.ts";
 import { systemClock, systemRandom } from "../system.ts";
 import { Upstream } from "../upstream/index.ts";
+import type { FaultSubject } from "./faults-page.ts";
 
 /** What the admin port shows and drives; the sidecar is one. */
 export interface AdminSubject {
@@ -25,6 +27,7 @@ export interface AdminSubject {
   setLogLevel(level: ProcessLog["level"]): void;
   setRetries(enabled: boolean): void;
   drain(): Promise<void>;
+  readonly faults: FaultSubject["faults"];
 }
 
 /** The configuration without what must not be seen. */
@@ -48,6 +51,8 @@ export function stackView({ config, log }: AdminSubject): Record<string, readonl
     routeBreakers: new RouteBreakers({ clock: systemClock, random: systemRandom, log: log.log }),
     retrySwitch: { enabled: true },
     writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
+    faults: new Faults(),
+    fallbacks: new FallbackTally(),
   };
   const sample = new Upstream("sample", config.inbound.app, parts, (of, to) => endpoint(parts, of, to));
   sample.update([{ address: "sample", port: 1, weight: 1, source: "sample" }]);

@@ -137,7 +137,9 @@ export class ControlPlane {
       const { listener: options, policy } = config.inbound;
       listeners["inbound"] = { direction: "inbound", options, leadsTo: key, ...(policy && { policy }) };
     }
-    return { routes: namedRoutes(config), destinations, listeners, situation: this.#peers.situation };
+    const mayInject = config.admin.faults || config.routes.some(({ faults }) => faults !== undefined);
+    const { situation } = this.#peers;
+    return { routes: namedRoutes(config), destinations, listeners, situation, mayInject };
   }
 
   /**
@@ -377,5 +379,8 @@ function sidecarOf({ discovery }: Config): SidecarOf | undefined {
 
 /** A route without a name is called by its place. */
 function namedRoutes(config: Config): Plan["routes"] {
-  return config.routes.map((route, i) => ({ ...route, name: route.name ?? `routes[${i}]` }));
+  return config.routes.map(({ faults: _, ...route }, i) => ({
+    ...route,
+    name: route.name ?? `routes[${i}]`,
+  }));
 }

@@ -324,7 +324,8 @@ export class DownstreamConnection
     const exchange = this.#exchange!;
     exchange.blame(cause instanceof ProxyError ? cause : new ProxyError("internal_error", cause.message));
     this.#settle("failure");
-    if (untold) this.#socket.resetAndDestroy();
+    // A fault that is injected is a reset, not an end.
+    if (untold || exchange.cause === "fault_injected") this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 

@@ -59,6 +59,11 @@ export class ResponseWriter implements BodySink {
     const head = answerHead(response, framing, this.#keepAlive);
     exchange.status = response.status;
     if (framing === "none") {
+      // Broken before it began: there is nothing to say, not even a head.
+      if (body.failed) {
+        body.pipe(this);
+        return;
+      }
       // Nothing follows; a body that a layer put there anyway is not sent.
       if (!body.complete) body.cancel(new Error("this answer has no body"));
       writeThisTurn(this.#socket, head);

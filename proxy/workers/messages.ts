@@ -2,7 +2,7 @@
  * What the sidecar's thread and a worker say to each other. Plain values only: each is copied.
  */
 import type { Endpoint } from "../../core/index.ts";
-import type { Inheriting } from "../../resilience/index.ts";
+import type { Inheriting, RunningFault } from "../../resilience/index.ts";
 import type { LogLevel } from "../../telemetry/index.ts";
 import type { PlaneAddresses } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
@@ -44,6 +44,7 @@ export type ToWorker =
   | { readonly say: "update"; readonly key: string; readonly endpoints: readonly Endpoint[] }
   | { readonly say: "situate"; readonly situation: Situation }
   | { readonly say: "force"; readonly command: BreakerCommand }
+  | { readonly say: "faults"; readonly faults: readonly RunningFault[] }
   | { readonly say: "report"; readonly question: number }
   | { readonly say: "drain"; readonly graceMs: number }
   | { readonly say: "deregistered" }

@@ -6,6 +6,7 @@
  */
 import type { RetryOptions } from "../../resilience/index.ts";
 import type { LanePlan, Leads, ListenerPlan, UpstreamPlan } from "../plan.ts";
+import type { RouteOptions } from "../route.ts";
 import type { Situation } from "../upstream/index.ts";
 
 export function leadsPerWorker(leads: Leads, workers: number): Leads {
@@ -20,6 +21,15 @@ export function leadsPerWorker(leads: Leads, workers: number): Leads {
 export function listenerPerWorker(plan: ListenerPlan, workers: number): ListenerPlan {
   const maxConnections = Math.ceil(plan.options.maxConnections / workers);
   return { ...plan, options: { ...plan.options, maxConnections } };
+}
+
+/** Each keeps good answers of its own, so what they may take is divided. */
+export function routePerWorker(route: RouteOptions, workers: number): RouteOptions {
+  const { fallback } = route.policy ?? {};
+  if (fallback?.lastGood === undefined) return route;
+  const maxBytes = Math.ceil(fallback.lastGood.maxBytes / workers);
+  const lastGood = { ...fallback.lastGood, maxBytes };
+  return { ...route, policy: { ...route.policy, fallback: { ...fallback, lastGood } } };
 }
 
 /** Each worker has connections of its own, so among those that share endpoints each has a place of its own. */

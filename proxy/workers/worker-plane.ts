@@ -8,6 +8,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { Endpoint } from "../../core/index.ts";
+import type { RunningFault } from "../../resilience/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
 import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
@@ -115,6 +116,10 @@ export class WorkerPlane implements Plane {
 
   force(command: BreakerCommand): void {
     this.#say({ say: "force", command });
+  }
+
+  injectFaults(faults: readonly RunningFault[]): void {
+    this.#say({ say: "faults", faults });
   }
 
   /** @throws Error when the thread has ended, or does not answer */

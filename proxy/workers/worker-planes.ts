@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
 import type { Endpoint } from "../../core/index.ts";
+import type { RunningFault } from "../../resilience/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
 import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
@@ -14,7 +15,13 @@ import { type PlaneReport, pastCounts, summed } from "../report.ts";
 import type { BreakerCommand } from "../route-breakers.ts";
 import { systemClock } from "../system.ts";
 import type { Situation } from "../upstream/index.ts";
-import { leadsPerWorker, listenerPerWorker, mapped, situationOfWorker } from "./per-worker.ts";
+import {
+  leadsPerWorker,
+  listenerPerWorker,
+  mapped,
+  routePerWorker,
+  situationOfWorker,
+} from "./per-worker.ts";
 import { WorkerPlane } from "./worker-plane.ts";
 
 /** The data planes of a sidecar, however many there are. */
@@ -49,7 +56,10 @@ export class WorkerPlanes implements Planes {
     readonly listeners: Record<string, ListenerPlan>;
     readonly endpoints: Record<string, readonly Endpoint[]>;
     situation: Situation;
-  } = { routes: [], destinations: {}, listeners: {}, endpoints: {}, situation: {} };
+    mayInject: boolean | undefined;
+  } = { routes: [], destinations: {}, listeners: {}, endpoints: {}, situation: {}, mayInject: false };
+  /** The faults that run, and since when they have the time that they have left. */
+  #faults: { readonly running: readonly RunningFault[]; readonly atMs: number } = { running: [], atMs: 0 };
   /** What an operator has decided of breakers, for one that takes the place of another; the times are this thread's. */
   readonly #forced = new Map<string, { readonly command: BreakerCommand; readonly untilMs: number }>();
   /** What lost workers had counted. */
@@ -71,7 +81,8 @@ export class WorkerPlanes implements Planes {
 
   async start(plan: Plan): Promise<PlaneAddresses> {
     const told = this.#told;
-    told.routes = plan.routes;
+    told.routes = plan.routes.map((route) => routePerWorker(route, this.#workers));
+    told.mayInject = plan.mayInject;
     told.situation = plan.situation;
     for (const [name, leads] of Object.entries(plan.destinations))
       if (!Object.hasOwn(told.destinations, name))
@@ -142,6 +153,11 @@ export class WorkerPlanes implements Planes {
     const untilMs = systemClock.now() + command.forMs;
     this.#forced.set(JSON.stringify(command.of), { command, untilMs });
     for (const plane of this.#planes) plane.force(command);
+  }
+
+  injectFaults(running: readonly RunningFault[]): void {
+    this.#faults = { running, atMs: systemClock.now() };
+    for (const plane of this.#planes) plane.injectFaults(running);
   }
 
   async reports(): Promise<readonly PlaneReport[]> {
@@ -221,6 +237,8 @@ export class WorkerPlanes implements Planes {
       );
       plane.lead(name, leads, Object.fromEntries(own));
     }
+    const { running, atMs } = this.#faults;
+    plane.injectFaults(running.map((fault) => ({ ...fault, leftMs: fault.leftMs - (nowMs - atMs) })));
     const started = plane.start({ ...this.#planFor(plane), destinations: {} }, this.#at);
     for (const { command, untilMs } of this.#forced.values())
       if (untilMs > nowMs) plane.force({ ...command, forMs: untilMs - nowMs });

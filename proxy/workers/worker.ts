@@ -64,6 +64,9 @@ port.on("message", (message: ToWorker) => {
     case "force":
       plane.force(message.command);
       break;
+    case "faults":
+      plane.injectFaults(message.faults);
+      break;
     case "report":
       void plane.report().then((report) => say({ say: "report", question: message.question, report }));
       break;

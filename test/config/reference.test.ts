@@ -26,6 +26,8 @@ const BASE = {
       breaker: {},
       rateLimits: [{ requests: 100, by: { header: "x-api-key" } }],
       hedge: {},
+      fallback: { lastGood: {} },
+      faults: [{ kind: "reset", match: { header: "x-fault-test" } }],
     },
   ],
 };

@@ -20,6 +20,7 @@ import { type ListenerPlan, plainDestination } from "../../proxy/plan.ts";
 import { RouteBreakers } from "../../proxy/route-breakers.ts";
 import { systemRandom } from "../../proxy/system.ts";
 import { WorkerPlanes } from "../../proxy/workers/index.ts";
+import { FallbackTally, Faults } from "../../resilience/index.ts";
 import { RequestTally } from "../../telemetry/index.ts";
 import { call, startApp } from "../support/apps.ts";
 import { freePorts } from "../support/consul.ts";
@@ -71,6 +72,8 @@ test("the caller who asks for a name that is known at once does not wait", async
     routeBreakers: new RouteBreakers({ clock: clock, random: systemRandom, log: LOG.log }),
     retrySwitch: { enabled: true },
     writeAccess: undefined,
+    faults: new Faults(),
+    fallbacks: new FallbackTally(),
   };
   const destinations: Destinations = new Destinations(parts, (name) =>
     destinations.lead(name, orders(1), { orders: [] }),

@@ -20,7 +20,7 @@ import { LoadMeter } from "../../proxy/own-load/index.ts";
 import { RouteBreakers } from "../../proxy/route-breakers.ts";
 import { endpoint as endpointStack, type Lane, upstream as upstreamStack } from "../../proxy/stack.ts";
 import { type Situation, Upstream, type UpstreamOptions } from "../../proxy/upstream/index.ts";
-import type { BreakerState } from "../../resilience/index.ts";
+import { type BreakerState, FallbackTally, Faults } from "../../resilience/index.ts";
 import { RequestTally } from "../../telemetry/index.ts";
 import { exchangeOf, responseOf } from "./exchange.ts";
 import { ManualClock, settled } from "./manual-clock.ts";
@@ -80,6 +80,8 @@ export function choosing(
     routeBreakers: new RouteBreakers({ clock, random, log }),
     retrySwitch,
     writeAccess: undefined,
+    faults: new Faults(),
+    fallbacks: new FallbackTally(),
   };
   const upstream = new Upstream(
     "orders",

@@ -163,6 +163,8 @@ const NOW: Counts = {
   routeBreakers: [{ route: "search", state: "open", opened: 20 }],
   inFlight: { inbound: 1, outbound: 2 },
   connections: { inbound: 3, outbound: 4 },
+  faults: { abort: 3 },
+  fallbacks: { "stale breaker_open the cart": 2 },
   connectionsRefused: { inbound: 0, outbound: 11 },
   discovery: { watches: 12, answered: 13, failed: 14, sources: { current: 15, silent: 16 } },
   overload: {

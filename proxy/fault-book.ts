@@ -1,0 +1,116 @@
+/**
+ * The faults for testing that run: those of the configuration from the start on, and those that the admin port adds.
+ *
+ * There is one book, in the sidecar's own thread; data planes are told the whole list when it changes. Each fault is logged when it begins
+ * and when it ends, so that whoever looks for the cause of errors finds it beside them.
+ */
+import {
+  type AddedFault,
+  type Config,
+  faultEffect,
+  faultLastsMs,
+  faultMatch,
+  LONGEST_FAULT_MS,
+} from "../config/index.ts";
+import type { Clock, Log, Timer } from "../core/index.ts";
+import type { Fault, RunningFault } from "../resilience/index.ts";
+
+/** A fault as the admin port shows it. */
+export interface FaultView extends Fault {
+  readonly endsInMs: number;
+}
+
+interface Entry {
+  readonly fault: Fault;
+  readonly untilMs: number;
+  readonly timer: Timer;
+}
+
+export interface FaultBookParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Milliseconds since 1970, for faults that end at a moment. */
+  readonly wallClock: () => number;
+  /** Tells the data planes. */
+  readonly tell: (running: readonly RunningFault[]) => void;
+}
+
+/** More at a time are a mistake, and each is looked at for each request. */
+export const MOST_FAULTS = 100;
+
+export class FaultBook {
+  readonly #parts: FaultBookParts;
+  readonly #entries = new Map<string, Entry>();
+  #added = 0;
+
+  constructor(parts: FaultBookParts) {
+    this.#parts = parts;
+  }
+
+  /** Those of the configuration. */
+  begin({ routes }: Config): void {
+    for (const [i, { name, faults }] of routes.entries())
+      for (const [j, of] of (faults ?? []).entries())
+        this.#begin(`routes[${i}].faults[${j}]`, { ...of, route: name ?? `routes[${i}]` });
+  }
+
+  /** @returns its id; undefined where there are too many, or when its end has passed */
+  add(fault: AddedFault): string | undefined {
+    if (this.#entries.size >= MOST_FAULTS) return undefined;
+    const id = `added-${++this.#added}`;
+    return this.#begin(id, fault) ? id : undefined;
+  }
+
+  /** Ends one of them, or all. @returns how many */
+  end(id?: string): number {
+    const ids = id === undefined ? [...this.#entries.keys()] : this.#entries.has(id) ? [id] : [];
+    for (const one of ids) this.#end(one, "it was told to");
+    return ids.length;
+  }
+
+  list(): FaultView[] {
+    const nowMs = this.#parts.clock.now();
+    return [...this.#entries.values()].map(({ fault, untilMs }) => ({
+      ...fault,
+      endsInMs: Math.max(0, Math.round(untilMs - nowMs)),
+    }));
+  }
+
+  /** When the sidecar ends, which tells nobody. */
+  stop(): void {
+    for (const { timer } of this.#entries.values()) timer.cancel();
+    this.#entries.clear();
+  }
+
+  #begin(id: string, of: AddedFault): boolean {
+    const { clock, log, wallClock } = this.#parts;
+    const lastsMs = Math.min(faultLastsMs(of, wallClock()), LONGEST_FAULT_MS);
+    const match = { ...faultMatch(of), route: of.route, upstream: of.upstream };
+    const fault: Fault = { id, match, share: of.share, effect: faultEffect(of) };
+    if (lastsMs <= 0) {
+      log.info({ fault }, "a fault for testing is over before it begins");
+      return false;
+    }
+    const timer = clock.schedule(lastsMs, () => this.#end(id, "its time is over"));
+    this.#entries.set(id, { fault, untilMs: clock.now() + lastsMs, timer });
+    log.warn({ fault, lastsMs: Math.round(lastsMs) }, "a fault for testing begins");
+    this.#tell();
+    return true;
+  }
+
+  #end(id: string, why: string): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    entry.timer.cancel();
+    this.#entries.delete(id);
+    this.#parts.log.warn({ fault: entry.fault, why }, "a fault for testing ends");
+    this.#tell();
+  }
+
+  #tell(): void {
+    const nowMs = this.#parts.clock.now();
+    this.#parts.tell(
+      [...this.#entries.values()].map(({ fault, untilMs }) => ({ ...fault, leftMs: untilMs - nowMs })),
+    );
+  }
+}
