@@ -35,8 +35,11 @@ interface Laid {
   readonly circle: Circle;
 }
 
-/** What has been done for a list. */
-type Progress = { readonly laid: Laid } | { readonly laying: Sliced<Circle> } | "seen";
+/**
+ * What has been done for a list. Not with the list itself: until the next full collection of garbage, what a weak map
+ * holds is alive, and a list that is held by it would be copied to and fro with everything made after it.
+ */
+type Progress = { readonly circle: Circle } | { readonly laying: Sliced<Circle> } | "seen";
 
 /** How far the circle before is followed for one of its candidates that is in the list. */
 const MOST_STEPS = 64;
@@ -96,9 +99,9 @@ class Circles {
       this.#progress.set(list, "seen");
       return undefined;
     }
-    if (typeof progress === "object" && "laid" in progress) {
-      this.#current = progress.laid;
-      return progress.laid;
+    if (typeof progress === "object" && "circle" in progress) {
+      this.#current = { list, circle: progress.circle };
+      return this.#current;
     }
     const laying = typeof progress === "object" ? progress.laying : this.#lay(list);
     // Without one before, there is nobody else to ask.
@@ -107,10 +110,9 @@ class Circles {
       this.#progress.set(list, { laying });
       return undefined;
     }
-    const laid = { list, circle: step.value };
-    this.#progress.set(list, { laid });
-    this.#current = laid;
-    return laid;
+    this.#progress.set(list, { circle: step.value });
+    this.#current = { list, circle: step.value };
+    return this.#current;
   }
 }
 

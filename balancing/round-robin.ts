@@ -15,6 +15,7 @@
 import { below, type Random } from "../core/index.ts";
 import type { Balancer, Candidate } from "./balancer.ts";
 import { drawOne, weightsDiffer } from "./draw.ts";
+import { Lately } from "./lately.ts";
 import { Rotation, type Turns } from "./rotation.ts";
 import { WeightedTurns } from "./weighted-turns.ts";
 
@@ -31,6 +32,9 @@ interface Round {
   readonly seats: readonly Seat[];
 }
 
+/** Two zones of four priorities. One more, and the turns of the one that was used longest ago begin anew. */
+const LISTS_AT_A_TIME = 8;
+
 /** How often one is drawn that is not in the list, before the list is drawn from without weights. */
 const MOST_DRAWS = 64;
 
@@ -45,7 +49,7 @@ export function roundRobinBalancer(random: Random): Balancer {
 
 class Rounds {
   readonly #random: Random;
-  readonly #rounds = new WeakMap<readonly Candidate[], Round | "seen">();
+  readonly #rounds = new Lately<readonly Candidate[], Round | "seen">(LISTS_AT_A_TIME);
   /** Kept by candidate, so that a new snapshot keeps the places of those that stay. */
   readonly #seats = new WeakMap<Candidate, Seat>();
   #last: Round | undefined = undefined;

@@ -7,7 +7,7 @@ import { eventually } from "../support/consul-cluster.ts";
 import { startInProcess } from "../support/in-process.ts";
 
 const REPLICAS = 20;
-const KEYS = 1_000;
+const KEYS = 250;
 
 for (const algorithm of ["ringHash", "maglev"] as const) {
   test(`${algorithm}: equal keys meet the same replica, and nearly all stay when one of twenty goes`, async (t) => {
@@ -38,6 +38,23 @@ telemetry: { accessLog: false }`,
     };
     const placed = () =>
       Promise.all(Array.from({ length: KEYS }, (_, i) => replicaOf("/", { "x-user": `user-${i}` })));
+    const tell = async (list: readonly string[]) => {
+      await writeFile(`${file}.new`, JSON.stringify(list));
+      await rename(`${file}.new`, file);
+      await eventually(`${list.length} replicas`, async () => {
+        const page = JSON.parse(await sidecar.admin("/endpoints"));
+        return page.orders.endpoints.length === list.length;
+      });
+    };
+    /** A new circle is laid while requests go on; then it serves. */
+    const settled = async () => {
+      let placement = await placed();
+      for (;;) {
+        const again = await placed();
+        if (again.join() === placement.join()) return again;
+        placement = again;
+      }
+    };
     const before = await placed();
     t.same(await placed(), before, "equal keys meet the same replica");
     t.ok(new Set(before).size === REPLICAS, "and every replica has some");
@@ -53,26 +70,28 @@ telemetry: { accessLog: false }`,
     t.equal(await replicaOf("/??user=user-7"), await replicaOf("/"), "a parameter of another name is none");
     t.equal(await replicaOf("/path"), await replicaOf("/path?x=1"));
 
-    await writeFile(`${file}.new`, JSON.stringify(addresses.slice(1)));
-    await rename(`${file}.new`, file);
-    await eventually("its end", async () => {
-      const page = JSON.parse(await sidecar.admin("/endpoints"));
-      return page.orders.endpoints.length === REPLICAS - 1;
-    });
-    // The new circle is laid while requests go on; then it serves.
-    let after = await placed();
-    for (let same = false; !same; ) {
-      const again = await placed();
-      same = again.join() === after.join();
-      after = again;
+    // Each of them goes once and comes back.
+    const keptOfOthers: number[] = [];
+    const kept: number[] = [];
+    for (const gone of addresses.keys()) {
+      await tell(addresses.toSpliced(gone, 1));
+      const after = await settled();
+      t.notOk(after.includes(String(gone)), "nobody goes to the one that has left");
+      const others = before.filter((replica) => replica !== String(gone)).length;
+      const same = before.filter((replica, i) => replica === after[i]).length;
+      keptOfOthers.push(same / others);
+      kept.push(same / KEYS);
+      await tell(addresses);
+      t.same(await settled(), before, "and when it comes back, its keys do");
     }
-    t.notOk(after.includes("0"), "nobody goes to the one that has left");
-    const stayers = before.flatMap((replica, i) => (replica === "0" ? [] : [[replica, after[i]]]));
-    const stayed = stayers.filter(([was, is]) => was === is).length / stayers.length;
-    const all = before.filter((replica, i) => replica === after[i]).length / KEYS;
+    const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
+    const mean = kept.reduce((sum, share) => sum + share) / REPLICAS;
     t.comment(
-      `${algorithm}: ${(stayed * 100).toFixed(1)} % of the keys of the others stay, ${(all * 100).toFixed(1)} % of all`,
+      `${algorithm}: of the keys of the others at least ${percent(Math.min(...keptOfOthers))} stay; ` +
+        `of all ${percent(mean)} in the mean over all that may go, at least ${percent(Math.min(...kept))}`,
     );
-    t.ok(stayed >= (algorithm === "ringHash" ? 1 : 0.95), "the keys of the others stay");
+    t.ok(Math.min(...keptOfOthers) >= (algorithm === "ringHash" ? 1 : 0.95), "the keys of the others stay");
+    // A twentieth of all belongs to those that go, so more cannot be kept.
+    if (algorithm === "ringHash") t.ok(mean >= 0.95 - 1e-9, "and so do 95 % of all");
   });
 }
