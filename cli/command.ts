@@ -11,6 +11,8 @@ export interface Command {
   >;
   /** How many words may follow. */
   readonly words: readonly [least: number, most: number];
+  /** Whether another command may follow behind `--`. */
+  readonly takesCommand?: boolean;
   /** Returns the exit code: 0 fine, 1 the input is at fault, 2 wrong usage. */
   readonly act: (arguments_: Arguments) => Promise<number>;
 }
@@ -18,6 +20,8 @@ export interface Command {
 export interface Arguments {
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
   readonly words: readonly string[];
+  /** What stands behind `--`, untouched; undefined where there is none. */
+  readonly command?: readonly string[] | undefined;
 }
 
 /** A wrong call that only the command itself can see, such as a number out of range. */

@@ -9,14 +9,16 @@ import { run } from "./run.ts";
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
-    usage: "run --config heddle.yaml | --sidecar-for ID | --proxy-id ID",
-    about: "start the sidecar, from a file or from its definition in Consul; SIGTERM drains it",
+    usage: "run --config heddle.yaml | --sidecar-for ID | --proxy-id ID [-- app args]",
+    about:
+      "start the sidecar, from a file or from its definition in Consul, and the app with it; SIGTERM drains",
     options: {
       config: { type: "string" },
       "sidecar-for": { type: "string" },
       "proxy-id": { type: "string" },
     },
     words: [0, 0],
+    takesCommand: true,
     act: run,
   },
   check: {

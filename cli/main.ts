@@ -11,7 +11,10 @@ const WRONG_USAGE = 2;
 
 /** @returns the exit code: 0 fine, 1 the input is at fault, 2 wrong usage */
 export async function main(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv;
+  const [name, ...words] = argv;
+  const end = words.indexOf("--");
+  const rest = end < 0 ? words : words.slice(0, end);
+  const behind = end < 0 ? undefined : words.slice(end + 1);
   if (name === undefined) return misused("expected a command");
   if (name === "help" || name === "--help" || name === "-h") return print(help());
   if (name === "version" || name === "--version" || name === "-v") return print(version());
@@ -29,7 +32,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     const [least, most] = command.words;
     if (positionals.length < least || positionals.length > most)
       return misused(`expected heddle ${command.usage}`);
-    return await command.act({ options: values, words: positionals });
+    if (behind !== undefined && (command.takesCommand !== true || behind.length === 0))
+      return misused(`expected heddle ${command.usage}`);
+    return await command.act({ options: values, words: positionals, command: behind });
   } catch (thrown) {
     if (!isUsageError(thrown)) throw thrown;
     return misused(`${thrown.message}\nexpected heddle ${command.usage}`);

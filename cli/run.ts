@@ -3,51 +3,62 @@
  *
  * `--sidecar-for` and `--proxy-id` stand for the settings of the same names, so that a sidecar whose definition is in Consul
  * needs no file; with a file they are added to what it says.
+ *
+ * Behind `--` stands the app: then the sidecar lives and ends with it, see app.ts.
  */
 import { ConfigError } from "../config/index.ts";
-import { giveBackStartupMemory, Sidecar } from "../proxy/index.ts";
+import { giveBackStartupMemory, Sidecar, type SidecarAddresses } from "../proxy/index.ts";
 import { type ProcessLog, processLog } from "../telemetry/index.ts";
+import { App, PASSED_ON } from "./app.ts";
 import { type Arguments, UsageError } from "./command.ts";
 import { type GivenSettings, readConfig } from "./read-config.ts";
 
-export async function run({ options }: Arguments): Promise<number> {
+export async function run({ options, command }: Arguments): Promise<number> {
   const { config: file, "sidecar-for": sidecarFor, "proxy-id": proxyId } = options;
   if (file === undefined && sidecarFor === undefined && proxyId === undefined)
     throw new UsageError("expected --config with a file, or --sidecar-for with the id of a service instance");
   let running: Running;
   try {
-    running = await begin(file, { sidecarFor, proxyId });
+    running = await begin(file, { sidecarFor, proxyId }, command);
   } catch (thrown) {
     if (thrown instanceof ConfigError) process.stderr.write(`${thrown.message}\n`);
     else process.stderr.write(`heddle: could not start: ${(thrown as Error).message}\n`);
     return 1;
   }
-  const { sidecar, log } = running;
+  const { sidecar, log, app } = running;
   await sidecar.stopped;
+  await app?.kill();
   await log.flush();
   // Nothing is left to do; a socket that a peer keeps half open must not hold the process.
-  process.exit(0);
+  process.exit(app?.exitCode ?? 0);
 }
 
 interface Running {
   sidecar: Sidecar;
   readonly log: ProcessLog;
+  readonly app: App | undefined;
 }
 
 /** Without a file, another sidecar may take a usual port between the look and the start: then there is another one. */
 const MOST_STARTS = 4;
 
 /** @throws ConfigError, or Error when it cannot start */
-async function begin(file: string | boolean | undefined, given: Partial<GivenSettings>): Promise<Running> {
+async function begin(
+  file: string | boolean | undefined,
+  given: Partial<GivenSettings>,
+  command: readonly string[] | undefined,
+): Promise<Running> {
   let running: Running | undefined;
   for (let starts = 1; ; starts++) {
     const config = await readConfig(file, given);
-    const log = running?.log ?? processLog(config.telemetry.logLevel);
+    // What an app writes may be data.
+    const log = running?.log ?? processLog(config.telemetry.logLevel, command === undefined ? 1 : 2);
+    const app = running?.app ?? (command === undefined ? undefined : new App(command, log.log));
     // Before there are workers, which have a copy of the configuration each.
     giveBackStartupMemory();
-    const sidecar = new Sidecar(config, log, process.env);
+    const sidecar = new Sidecar(config, log, process.env, app);
     if (running === undefined) {
-      running = { sidecar, log };
+      running = { sidecar, log, app };
       surviveFaults(log);
       endOnSignals(running);
     } else running.sidecar = sidecar;
@@ -57,6 +68,7 @@ async function begin(file: string | boolean | undefined, given: Partial<GivenSet
       if (sidecar.phase === "ready") log.log.info({ ...addresses, pid: process.pid }, "ready");
       // Whoever waits for this record must not wait for the log's buffer.
       void log.flush();
+      if (app !== undefined) startBeside(running, app, addresses);
       return running;
     } catch (thrown) {
       const { code } = thrown as NodeJS.ErrnoException;
@@ -65,13 +77,20 @@ async function begin(file: string | boolean | undefined, given: Partial<GivenSet
   }
 }
 
+/** When it ends, whatever the reason, the sidecar does. */
+function startBeside({ sidecar }: Running, app: App, addresses: SidecarAddresses): void {
+  app.start(addresses);
+  void app.ended.then(() => sidecar.drain());
+}
+
 function endOnSignals(running: Running): void {
-  const { log } = running;
+  const { log, app } = running;
   let asked = false;
   // Only a second signal is impatience: a drain may have been asked for on the admin port before, as by a preStop hook.
   const onSignal = (signal: NodeJS.Signals) => {
     if (!asked) {
       asked = true;
+      app?.askedBy(signal, signal === "SIGINT" && process.stdin.isTTY);
       log.log.info({ signal }, "asked to end");
       void running.sidecar.drain();
     } else {
@@ -80,11 +99,15 @@ function endOnSignals(running: Running): void {
     }
   };
   process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  if (app !== undefined) {
+    for (const signal of PASSED_ON) process.on(signal, () => app.signal(signal));
+    return;
+  }
   // Node would end at once; whoever sends this expects a reload, and must not lose the traffic for it.
   process.on("SIGHUP", () =>
     log.log.warn({}, "reloading is not built yet; the configuration stays as it is"),
   );
-  process.on("SIGINT", onSignal);
 }
 
 /** A fault that no layer caught must be seen, and must not take the traffic of everyone else with it. */

@@ -20,7 +20,7 @@ import {
 import { type ProcessLog, RequestTally } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
-import { drain } from "./drain.ts";
+import { drain, type Leaving } from "./drain.ts";
 import { OverloadMonitor, type OverloadOptions } from "./overload.ts";
 import { LoadMeter } from "./own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "./plan.ts";
@@ -70,8 +70,8 @@ export interface Plane {
   report(): Promise<PlaneReport>;
   /** Decides for some time what requests meet at a breaker; who it is not known to knows nothing of it. */
   force(command: BreakerCommand): void;
-  /** Finishes what has begun, within the grace. @param deregistered when peers have been told */
-  drain(graceMs: number, deregistered: Promise<void>): Promise<void>;
+  /** Finishes what has begun, within the grace. */
+  drain(leaving: Leaving): Promise<void>;
   /** Ends at once. */
   destroy(): Promise<void>;
   setLogLevel(level: ProcessLog["level"]): void;
@@ -224,15 +224,14 @@ export class DataPlane implements Plane {
     };
   }
 
-  drain(graceMs: number, deregistered: Promise<void>): Promise<void> {
+  drain(leaving: Leaving): Promise<void> {
     this.stackParts.loadMeter.isLeaving = true;
     const those = (direction: string) =>
       this.listeners.filter((listener) => listener.direction === direction);
     return drain({
-      graceMs,
+      ...leaving,
       clock: systemClock,
       log: this.#log.log,
-      deregistered,
       inbound: those("inbound"),
       outbound: those("outbound"),
     });

@@ -1,16 +1,33 @@
 /**
  * Leaving in good order. The order is the point: peers stop choosing us, then we take nothing new from them,
  * then what they began is finished, and only then the app loses its way out, because finishing needs it.
+ *
+ * Where this process has started the app, the app is asked to end when nothing more comes in, and its way out stays open
+ * until it has ended. Where somebody else ends it, nobody says when that is, and a quiet moment has to do.
  */
 import type { Clock, Log } from "../core/index.ts";
 import type { Listener } from "./downstream/index.ts";
 
-export interface DrainParts {
+/** The end of a sidecar, as a data plane hears of it. */
+export interface Leaving {
   readonly graceMs: number;
-  readonly clock: Clock;
-  readonly log: Log;
   /** Resolves when the registry has been told, or could not be. */
   readonly deregistered: Promise<void>;
+  /** Undefined where the app is not ours to end. */
+  readonly app?: AppsEnd | undefined;
+}
+
+/** How an app that this process has started is ended with it. */
+export interface AppsEnd {
+  /** Told once: nothing more will be asked of the app. */
+  readonly letGo: () => void;
+  /** Resolves when the app has ended. */
+  readonly ended: Promise<void>;
+}
+
+export interface DrainParts extends Leaving {
+  readonly clock: Clock;
+  readonly log: Log;
   readonly inbound: readonly Listener[];
   readonly outbound: readonly Listener[];
 }
@@ -26,6 +43,8 @@ const HEARD_MS = 500;
 const TUNNELS_SHARE = 0.5;
 /** When the app's tunnels are asked to leave at the latest, as a share of the grace. */
 const LAST_CALL = 0.75;
+/** When the app is asked to end at the latest, whatever is still asked of it, as a share of the grace: it needs time, too. */
+const APPS_SHARE = 0.5;
 
 /** Resolves when everything has finished, or when the grace is over. */
 export async function drain(parts: DrainParts): Promise<void> {
@@ -52,17 +71,25 @@ export async function drain(parts: DrainParts): Promise<void> {
   const unused = clock.schedule(Math.min(UNUSED_CONNECTIONS_MS, graceMs / 2), () => {
     for (const listener of parts.inbound) listener.closeIdle();
   });
-  await within(
-    Promise.all(parts.inbound.map((listener) => listener.until(() => listener.connections === 0))),
+  const inboundEnded = Promise.all(
+    parts.inbound.map((listener) => listener.until(() => listener.connections === 0)),
   );
+  const { app } = parts;
+  if (app === undefined) await within(inboundEnded);
+  else {
+    const leftMs = graceMs * APPS_SHARE - (clock.now() - startedAtMs);
+    await Promise.race([inboundEnded, app.ended, pause(clock, Math.max(0, leftMs))]);
+    app.letGo();
+    await within(app.ended);
+  }
   unused.cancel();
 
   lastCall.cancel();
   for (const listener of parts.outbound) listener.beginDrain(spreadMs());
   while (!over) {
-    await within(
-      Promise.all(parts.outbound.map((listener) => listener.until(() => listener.exchanges.size === 0))),
-    );
+    const busy = app === undefined ? parts.outbound : [...parts.inbound, ...parts.outbound];
+    await within(Promise.all(busy.map((listener) => listener.until(() => listener.exchanges.size === 0))));
+    if (app !== undefined) break;
     const served = begun(parts.outbound);
     await within(pause(clock, Math.min(QUIET_MS, graceMs / 10)));
     const unread = parts.outbound.some((listener) => listener.unread);

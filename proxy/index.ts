@@ -1,2 +1,3 @@
+export type { AppsEnd } from "./drain.ts";
 export { Sidecar, type SidecarAddresses } from "./sidecar.ts";
 export { giveBackStartupMemory } from "./startup-memory.ts";

@@ -13,6 +13,7 @@ import { AdminServer } from "./admin/index.ts";
 import { ControlPlane, localPorts } from "./control/index.ts";
 import { DataPlane, type PlaneSettings } from "./data-plane.ts";
 import type { ListenAddress, Listener } from "./downstream/index.ts";
+import type { AppsEnd } from "./drain.ts";
 import { FaultBook, type FaultBookParts } from "./fault-book.ts";
 import { mergedOverload, type OverloadOptions } from "./overload.ts";
 import { mergedCounts, mergedRouteBreakers, type PlaneReport, summed } from "./report.ts";
@@ -46,17 +47,23 @@ export class Sidecar {
   readonly #planes: Planes;
   readonly #control: ControlPlane;
   readonly #retrySwitch: RetrySwitch;
+  readonly #app: AppsEnd | undefined;
   readonly #admin: AdminServer;
   #phase: Phase = "starting";
   #drained: Promise<void> | undefined;
   readonly #stopped = Promise.withResolvers<void>();
 
-  /** @param environment for what a cluster tells its pods */
+  /**
+   * @param environment for what a cluster tells its pods
+   * @param app where a drain ends the app, too
+   */
   constructor(
     config: Config,
     log: ProcessLog,
     environment: Readonly<Record<string, string | undefined>> = {},
+    app?: AppsEnd,
   ) {
+    this.#app = app;
     this.config = config;
     this.log = log;
     this.metrics = new Metrics(() => this.#counts());
@@ -178,7 +185,11 @@ export class Sidecar {
   async #drain(): Promise<void> {
     this.#phase = "draining";
     const deregistered = Promise.withResolvers<void>();
-    const drained = this.#planes.drain(this.config.shutdown.graceMs, deregistered.promise);
+    const drained = this.#planes.drain({
+      graceMs: this.config.shutdown.graceMs,
+      deregistered: deregistered.promise,
+      app: this.#app,
+    });
     // The planes have stopped promising anything to callers before peers are told to go elsewhere.
     await this.#control.leave();
     deregistered.resolve();
@@ -226,7 +237,7 @@ function alone(plane: DataPlane): Planes {
     force: (command) => plane.force(command),
     injectFaults: (faults) => plane.injectFaults(faults),
     reports: async () => [await plane.report()],
-    drain: (graceMs, deregistered) => plane.drain(graceMs, deregistered),
+    drain: (leaving) => plane.drain(leaving),
     destroy: () => plane.destroy(),
     // It writes to the process's own log.
     setLogLevel: () => {},

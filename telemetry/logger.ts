@@ -1,5 +1,6 @@
 /**
- * The process's log: one JSON line per record on standard output, through pino.
+ * The process's log: one JSON line per record on standard output, or on standard error where that belongs to an app,
+ * through pino.
  *
  * Written asynchronously with a bound: when the reader of the log stalls, lines are dropped and counted, because
  * a proxy that waits for its log stops the traffic. Lines still in memory are flushed when the process ends.
@@ -31,9 +32,10 @@ export interface ProcessLog {
   flush(): Promise<void>;
 }
 
-export function processLog(level: LogLevel): ProcessLog {
+/** @param descriptor of standard output or standard error */
+export function processLog(level: LogLevel, descriptor: 1 | 2 = 1): ProcessLog {
   const out = destination({
-    dest: 1,
+    dest: descriptor,
     sync: false,
     minLength: BUFFER_BYTES,
     maxLength: MAX_UNWRITTEN_BYTES,

@@ -46,8 +46,10 @@ export type ToWorker =
   | { readonly say: "force"; readonly command: BreakerCommand }
   | { readonly say: "faults"; readonly faults: readonly RunningFault[] }
   | { readonly say: "report"; readonly question: number }
-  | { readonly say: "drain"; readonly graceMs: number }
+  /** `endsApp`: the app's end is waited for, and told. */
+  | { readonly say: "drain"; readonly graceMs: number; readonly endsApp: boolean }
   | { readonly say: "deregistered" }
+  | { readonly say: "appEnded" }
   | { readonly say: "destroy" }
   | { readonly say: "retries"; readonly enabled: boolean }
   | { readonly say: "logLevel"; readonly level: LogLevel };
@@ -64,6 +66,8 @@ export type FromWorker =
       readonly fault?: string;
     }
   | { readonly say: "report"; readonly question: number; readonly report: PlaneReport }
+  /** Nothing more will be asked of the app by this worker. */
+  | { readonly say: "letGo" }
   | { readonly say: "drained" }
   | {
       readonly say: "log";

@@ -12,6 +12,7 @@ import type { RunningFault } from "../../resilience/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
 import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
+import type { Leaving } from "../drain.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
 import type { BreakerCommand } from "../route-breakers.ts";
@@ -30,6 +31,7 @@ export class WorkerPlane implements Plane {
   readonly #log: ProcessLog;
   readonly #exited: Promise<unknown>;
   readonly #started = Promise.withResolvers<PlaneAddresses>();
+  readonly #letGo = Promise.withResolvers<void>();
   readonly #drained = Promise.withResolvers<void>();
   readonly #questions = new Map<number, PromiseWithResolvers<PlaneReport>>();
   readonly #listening = new Map<number, PromiseWithResolvers<ListenAddress | undefined>>();
@@ -139,11 +141,14 @@ export class WorkerPlane implements Plane {
   }
 
   /** Resolves in time even where the thread does not answer. */
-  async drain(graceMs: number, deregistered: Promise<void>): Promise<void> {
-    this.#say({ say: "drain", graceMs });
+  async drain({ graceMs, deregistered, app }: Leaving): Promise<void> {
+    this.#say({ say: "drain", graceMs, endsApp: app !== undefined });
     void deregistered.then(() => this.#say({ say: "deregistered" }));
+    void this.#letGo.promise.then(app?.letGo);
+    void app?.ended.then(() => this.#say({ say: "appEnded" }));
     const hung = systemClock.schedule(graceMs + HUNG_MS, () => this.#drained.resolve());
     await this.#drained.promise;
+    this.#letGo.resolve();
     hung.cancel();
   }
 
@@ -194,6 +199,9 @@ export class WorkerPlane implements Plane {
       case "report":
         this.#lastReport = message.report;
         this.#questions.get(message.question)?.resolve(message.report);
+        break;
+      case "letGo":
+        this.#letGo.resolve();
         break;
       case "drained":
         this.#drained.resolve();

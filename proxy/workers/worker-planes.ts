@@ -8,6 +8,7 @@ import type { RunningFault } from "../../resilience/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
 import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
+import type { Leaving } from "../drain.ts";
 import { own } from "../own.ts";
 import { sharedCounts } from "../own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "../plan.ts";
@@ -175,11 +176,20 @@ export class WorkerPlanes implements Planes {
     ];
   }
 
-  async drain(graceMs: number, deregistered: Promise<void>): Promise<void> {
+  async drain({ graceMs, deregistered, app }: Leaving): Promise<void> {
     this.#ending = true;
+    let busy = this.#planes.size;
+    const letGo = () => {
+      if (--busy === 0) app?.letGo();
+    };
+    // Without a worker nothing is asked of it any more.
+    if (busy === 0) app?.letGo();
+    const theirs = app === undefined ? undefined : { letGo, ended: app.ended };
+    const leaving = { graceMs, deregistered, app: theirs };
     const overMs = systemClock.now() + graceMs;
     const pauseMs = Math.min(QUIET_MS, graceMs / 10);
-    await Promise.all([...this.#planes].map((plane) => plane.drain(graceMs, deregistered)));
+    await Promise.all([...this.#planes].map((plane) => plane.drain(leaving)));
+    if (app !== undefined) return;
     // Each has seen that the app is quiet towards itself; the app's last calls may go to any of them.
     for (let quiet = 0; quiet < 2 && systemClock.now() < overMs; ) {
       const inFlight = summed((await this.reports()).map((report) => report.inFlight))["outbound"] ?? 0;

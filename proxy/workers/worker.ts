@@ -29,6 +29,7 @@ const plane = new DataPlane(
 /** A listener that is closed while the first ones are being opened must not be opened after that. */
 let started: Promise<void> = Promise.resolve();
 const deregistered = Promise.withResolvers<void>();
+const appEnded = Promise.withResolvers<void>();
 
 // As in the sidecar's own thread: a fault that no layer caught must be seen, and must not take the traffic with it.
 process.on("uncaughtException", (err) => log.log.error({ err }, "a fault outside of any request"));
@@ -71,7 +72,16 @@ port.on("message", (message: ToWorker) => {
       void plane.report().then((report) => say({ say: "report", question: message.question, report }));
       break;
     case "drain":
-      void plane.drain(message.graceMs, deregistered.promise).then(() => say({ say: "drained" }));
+      void plane
+        .drain({
+          graceMs: message.graceMs,
+          deregistered: deregistered.promise,
+          app: message.endsApp ? { letGo: () => say({ say: "letGo" }), ended: appEnded.promise } : undefined,
+        })
+        .then(() => say({ say: "drained" }));
+      break;
+    case "appEnded":
+      appEnded.resolve();
       break;
     case "deregistered":
       deregistered.resolve();

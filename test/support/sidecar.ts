@@ -93,11 +93,17 @@ export interface SidecarProcess {
   end(): Promise<number | null>;
   /** Ends it with SIGKILL. */
   kill(): Promise<void>;
+  /** Its exit code, whoever ends it; null when it was killed. */
+  readonly exited: Promise<number | null>;
+  /** What the app has written to standard output; nothing where there is none. */
+  output(): string;
 }
 
 export interface Invocation {
   /** Further words of the command line. */
   readonly words?: readonly string[];
+  /** The app that it starts: a program and its arguments. */
+  readonly app?: readonly string[];
   /** Further variables of the environment. */
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -109,17 +115,18 @@ export interface Invocation {
 export async function startSidecar(
   t: Teardown,
   configuration: Configuration,
-  { words = [], environment = {} }: Invocation = {},
+  { words = [], app, environment = {} }: Invocation = {},
 ): Promise<SidecarProcess> {
   const folder = await mkdtemp(join(tmpdir(), "heddle-test-"));
   const file = join(folder, "heddle.yaml");
   await writeFile(file, textOf(configuration));
-  const child = spawn(process.execPath, [HEDDLE, "run", "--config", file, ...words], {
+  const behind = app === undefined ? [] : ["--", ...app];
+  const child = spawn(process.execPath, [HEDDLE, "run", "--config", file, ...words, ...behind], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...environment },
   });
   const exited = once(child, "close");
-  const log = followLog(child, exited);
+  const log = followLog(child, exited, app !== undefined);
   const kill = async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await exited;
@@ -142,17 +149,22 @@ export async function startSidecar(
       return code as number | null;
     },
     kill,
+    exited: exited.then(([code]) => code as number | null),
+    output: log.other,
   };
 }
 
-function followLog(child: ChildProcess, exited: Promise<unknown>) {
+/** @param hasApp standard output is the app's then, and the log is on standard error, where the app may write, too */
+function followLog(child: ChildProcess, exited: Promise<unknown>, hasApp: boolean) {
   const records: LogRecord[] = [];
   const waiting = new Set<(record: LogRecord) => void>();
   let complaints = "";
-  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+  const [input, other] = hasApp ? [child.stderr!, child.stdout!] : [child.stdout!, child.stderr!];
+  other.setEncoding("utf8").on("data", (text: string) => {
     complaints += text;
   });
-  createInterface({ input: child.stdout! }).on("line", (line) => {
+  createInterface({ input }).on("line", (line) => {
+    if (hasApp && !line.startsWith('{"level"')) return;
     const record = JSON.parse(line) as LogRecord;
     records.push(record);
     for (const look of waiting) look(record);
@@ -163,6 +175,7 @@ function followLog(child: ChildProcess, exited: Promise<unknown>) {
   ended.catch(() => {});
   return {
     records,
+    other: () => complaints,
     async until(isIt: (record: LogRecord) => boolean): Promise<LogRecord> {
       const found = records.find(isIt);
       if (found !== undefined) return found;
