@@ -17,7 +17,7 @@ export const ROUTE_EXTRAS: Sentences = {
     "lastGood.maxSize": "How much memory all answers of the route may take together, over all workers.",
     "lastGood.maxBody": "Larger answers are not kept.",
     "lastGood.vary":
-      "The request's fields by which answers are told apart; without authorization and cookie here, nothing is kept of requests that have them.",
+      "The request's fields by which answers are told apart; nothing is kept of requests with authorization, cookie or others that say who calls, unless they are here.",
   }),
   faults: "Faults for testing, from the start on; see docs/faults.md.",
   ...under("faults[]", {

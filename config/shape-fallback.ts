@@ -30,6 +30,7 @@ export const fallback = v.pipe(
         "no_endpoint",
         "breaker_open",
         "overflow",
+        "queue_timeout",
         "connect_failed",
         "connect_timeout",
         "attempt_timeout",

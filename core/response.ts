@@ -24,6 +24,8 @@ export interface ProxyResponse {
   /** End-to-end fields only: the codec has taken framing and hop-by-hop fields out. */
   readonly headers: HeaderPairs;
   readonly body: Body;
+  /** The end of the body was told by that of the connection alone: a part of it looks like the whole. */
+  readonly untilClose?: boolean;
   /** With status 101 only. */
   readonly tunnel?: Tunnel;
 }

@@ -3,7 +3,8 @@
  *
  * Outside of all that may fail further in, as it is for what is left when breakers have refused and retries are used up; inside of telemetry, which
  * notes the failure all the same. A good answer is taken down while it streams: its body remembers what passes, and it is kept when
- * the caller has got the last byte, so nobody waits for it.
+ * the caller has got the last byte, so nobody waits for it. What came to be known meanwhile is worth more: an answer on its way
+ * when its place was changed, or was gone, is not kept.
  */
 import {
   asProxyError,
@@ -19,9 +20,11 @@ import {
   type Outcome,
   ProxyError,
   type ProxyResponse,
+  watch,
 } from "../core/index.ts";
 import type { FallbackKind, FallbackTally } from "./fallback.ts";
-import { type GoodAnswer, GoodAnswers, mayBeKept, overrules, questionKey } from "./good-answers.ts";
+import { type Asking, type GoodAnswer, GoodAnswers, mayBeKept, overrules } from "./good-answers.ts";
+import { changesNothing, placeOf, type Question, questionOf } from "./question.ts";
 
 const FALLBACK_HEADER = "X-Heddle-Fallback";
 
@@ -37,9 +40,9 @@ export function fallback({ clock, tally }: FallbackParts, options: FallbackPolic
   const body = new TextEncoder().encode(options.answer?.body);
 
   /** What there is to say instead; undefined when there is nothing, and the failure stands. */
-  function instead(exchange: Exchange, key: string | undefined): ProxyResponse | undefined {
+  function instead(exchange: Exchange, question: Question | undefined): ProxyResponse | undefined {
     const nowMs = clock.now();
-    const stale = key === undefined ? undefined : good?.find(key, nowMs);
+    const stale = question === undefined ? undefined : good?.find(question, nowMs);
     if (stale !== undefined) return marked(exchange, "stale", staleAnswer(stale, nowMs));
     if (options.answer === undefined) return undefined;
     const { status, headers } = options.answer;
@@ -53,22 +56,25 @@ export function fallback({ clock, tally }: FallbackParts, options: FallbackPolic
     return answer;
   }
 
-  function answered(exchange: Exchange, key: string | undefined, response: ProxyResponse): ProxyResponse {
+  function answered(exchange: Exchange, asking: Asking | undefined, response: ProxyResponse): ProxyResponse {
     // A body that has failed is a connection to be reset.
-    const said = causes.has(response.status) && !response.body.failed ? instead(exchange, key) : undefined;
+    const mayReplace = causes.has(response.status) && !response.body.failed;
+    const said = mayReplace ? instead(exchange, asking?.question) : undefined;
     if (said !== undefined) {
       response.body.cancel(new ProxyError("upstream_reset", "the answer was discarded for a fallback"));
       if (exchange.cause === "") exchange.cause = "upstream_status";
       tally.record(exchange);
+      if (asking !== undefined) good?.end(asking);
       return said;
     }
-    if (key !== undefined && good !== undefined) takeDown(exchange, key, response, good, lastGood!);
+    if (asking !== undefined) takeDown(exchange, asking, response, good!, lastGood!, clock.now());
     return response;
   }
 
-  function failed(exchange: Exchange, key: string | undefined, thrown: unknown): ProxyResponse {
+  function failed(exchange: Exchange, asking: Asking | undefined, thrown: unknown): ProxyResponse {
+    if (asking !== undefined) good?.end(asking);
     const failure = asProxyError(thrown);
-    const said = causes.has(failure.code) ? instead(exchange, key) : undefined;
+    const said = causes.has(failure.code) ? instead(exchange, asking?.question) : undefined;
     if (said === undefined) throw failure;
     exchange.blame(failure);
     tally.record(exchange);
@@ -78,17 +84,33 @@ export function fallback({ clock, tally }: FallbackParts, options: FallbackPolic
   return {
     name: "fallback",
     wrap(next: Handler): Handler {
-      return (exchange) => {
+      const handle: Handler = (exchange) => {
         if (!options.methods.includes(exchange.method)) return next(exchange);
         // Now, as layers further in may change the request.
-        const key = lastGood === undefined ? undefined : questionKey(exchange, lastGood.vary);
+        const question = lastGood === undefined ? undefined : questionOf(exchange, lastGood.vary);
+        const asking = question === undefined ? undefined : good?.begin(question);
         return called(next, exchange).then(
-          (response) => answered(exchange, key, response),
-          (thrown) => failed(exchange, key, thrown),
+          (response) => answered(exchange, asking, response),
+          (thrown) => failed(exchange, asking, thrown),
         );
       };
+      if (good === undefined) return handle;
+      return (exchange) => (changesNothing(exchange.method) ? handle(exchange) : changing(handle, exchange));
     },
   };
+
+  /** RFC 9111, 4.4: where something was changed, what was known before is not true any more. */
+  function changing(handle: Handler, exchange: Exchange): Promise<ProxyResponse> {
+    const place = placeOf(exchange);
+    return watch(
+      handle,
+      exchange,
+      ({ status }) => {
+        if (status >= 200 && status < 400 && exchange.fallback === "") good?.forgetPlace(place);
+      },
+      () => {},
+    );
+  }
 }
 
 function staleAnswer(
@@ -108,24 +130,41 @@ function staleAnswer(
 /** Keeps the answer when it has been handed over as a whole, if it may be kept; else it may overrule the one before. */
 function takeDown(
   exchange: Exchange,
-  key: string,
+  asking: Asking,
   response: ProxyResponse,
   good: GoodAnswers,
   options: LastGoodOptions,
+  nowMs: number,
 ): void {
+  const { question } = asking;
+  const { status, reason, body } = response;
   if (!mayBeKept(exchange, response, options)) {
-    if (overrules(response) && exchange.injected === "") good.forget(key);
+    if (overrules(response) && exchange.injected === "") good.overrule(question, status);
+    good.end(asking);
+    return;
+  }
+  const isHead = exchange.method === "HEAD";
+  // A worker's part of the whole may be less than one answer may have.
+  const mostBytes = Math.min(options.maxBodyBytes, options.maxBytes);
+  // What has arrived is known; of an answer that does not say its length, the most that would be kept.
+  const bytes = body.complete ? body.pushedBytes : (body.length ?? mostBytes);
+  if (bytes > mostBytes) good.overrule(question, status);
+  if (bytes > mostBytes || !good.reserve(asking, isHead ? 0 : bytes)) {
+    good.end(asking);
     return;
   }
   // Now: layers further out may change the fields.
   const headers = [...response.headers];
-  const { status, reason, body } = response;
-  body.remember(options.maxBodyBytes);
-  exchange.onSettled((settled: Exchange, outcome: Outcome) => {
-    if (outcome !== "success") return;
-    const pieces = exchange.method === "HEAD" ? [] : body.remembered;
-    if (pieces === undefined) good.forget(key);
-    else good.keep(key, { status, reason, headers, body: joined(pieces), storedAtMs: settled.settledAtMs });
+  body.remember(mostBytes);
+  exchange.onSettled((_, outcome: Outcome) => {
+    const pieces = isHead ? [] : body.remembered;
+    if (outcome !== "success") good.end(asking);
+    else if (pieces !== undefined)
+      good.end(asking, { status, reason, headers, body: joined(pieces), storedAtMs: nowMs });
+    else {
+      good.overrule(question, status);
+      good.end(asking);
+    }
     body.forget();
   });
 }

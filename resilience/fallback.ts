@@ -11,6 +11,7 @@ export const FALLBACK_CAUSES = [
   "no_endpoint",
   "breaker_open",
   "overflow",
+  "queue_timeout",
   "connect_failed",
   "connect_timeout",
   "upstream_reset",

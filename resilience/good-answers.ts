@@ -6,35 +6,59 @@
  * its sender does not mind that it is shown later. A Map keeps the order of insertion, which is all that this needs of an LRU; a package
  * would bring its own clock.
  */
-import {
-  type Exchange,
-  headerValue,
-  isName,
-  type LastGoodOptions,
-  type ProxyResponse,
-} from "../core/index.ts";
+import { type Exchange, isName, type LastGoodOptions, type ProxyResponse } from "../core/index.ts";
+import type { Question } from "./question.ts";
 
 export interface GoodAnswer {
   readonly status: number;
   readonly reason: string;
   readonly headers: readonly string[];
   readonly body: Uint8Array;
+  /** When its head came. */
   readonly storedAtMs: number;
 }
 
-/** What an answer takes beside its body and its text. */
-const ENTRY_BYTES = 256;
+/** What an answer takes beside its body and its text, and what each part of its head does: measured, and rounded up. */
+const ENTRY_BYTES = 1024;
+const PART_BYTES = 48;
 
 /** RFC 9111, 4.2.4: with the latter three it must not be shown when it is stale; `s-maxage` says the same. */
 const NOT_KEPT =
   /(?:^|[\s,])(?:no-store|private|no-cache|must-revalidate|proxy-revalidate|s-maxage)(?:$|[\s,=])/i;
 /** Answers that say nothing about what the last good one said: too busy, or a part, or no change. */
 const NO_VERDICT: ReadonlySet<number> = new Set([206, 304, 408, 425, 429]);
+/** There is nothing there any more, in whatever form it is asked for. */
+const GONE: ReadonlySet<number> = new Set([404, 410]);
+
+/** The requests to one place that are under way together. */
+interface UnderWay {
+  requests: number;
+  /** What they get may be older than what has been learned since. */
+  overtaken: boolean;
+}
+
+/** A request whose answer may be kept, from its beginning to its end. */
+export interface Asking {
+  readonly question: Question;
+  readonly underWay: UnderWay;
+  /** What its answer may take in memory while it streams. */
+  reservedBytes: number;
+}
+
+interface Kept {
+  readonly answer: GoodAnswer;
+  readonly question: Question;
+  readonly bytes: number;
+}
 
 export class GoodAnswers {
-  readonly #answers = new Map<string, { readonly answer: GoodAnswer; readonly bytes: number }>();
+  readonly #answers = new Map<string, Kept>();
+  /** The keys of what is kept, by place. */
+  readonly #forms = new Map<string, Set<string>>();
+  readonly #underWay = new Map<string, UnderWay>();
   readonly #options: LastGoodOptions;
   #bytes = 0;
+  #reservedBytes = 0;
 
   constructor(options: LastGoodOptions) {
     this.#options = options;
@@ -46,11 +70,11 @@ export class GoodAnswers {
   }
 
   /** What was answered last, if it is not too old. */
-  find(key: string, nowMs: number): GoodAnswer | undefined {
+  find({ key }: Question, nowMs: number): GoodAnswer | undefined {
     const found = this.#answers.get(key);
     if (found === undefined) return undefined;
     if (nowMs - found.answer.storedAtMs > this.#options.maxAgeMs) {
-      this.forget(key);
+      this.#forget(key);
       return undefined;
     }
     this.#answers.delete(key);
@@ -58,54 +82,96 @@ export class GoodAnswers {
     return found.answer;
   }
 
-  keep(key: string, answer: GoodAnswer): void {
-    this.forget(key);
-    const text = answer.headers.reduce((sum, part) => sum + part.length, key.length);
+  /** Somebody asks. To be ended by `end`. */
+  begin(question: Question): Asking {
+    let underWay = this.#underWay.get(question.place);
+    if (underWay === undefined) {
+      underWay = { requests: 0, overtaken: false };
+      this.#underWay.set(question.place, underWay);
+    }
+    underWay.requests++;
+    return { question, underWay, reservedBytes: 0 };
+  }
+
+  /** Room to take an answer down in while it streams; as much as what is kept may take, so that slow callers do not hold more. */
+  reserve(asking: Asking, bytes: number): boolean {
+    if (this.#reservedBytes + bytes > this.#options.maxBytes) return false;
+    this.#reservedBytes += bytes;
+    asking.reservedBytes += bytes;
+    return true;
+  }
+
+  /** @param answer undefined where there is none to be kept */
+  end(asking: Asking, answer?: GoodAnswer): void {
+    const { question, underWay } = asking;
+    this.#reservedBytes -= asking.reservedBytes;
+    asking.reservedBytes = 0;
+    if (--underWay.requests === 0 && this.#underWay.get(question.place) === underWay)
+      this.#underWay.delete(question.place);
+    if (answer !== undefined && !underWay.overtaken) this.keep(question, answer);
+  }
+
+  keep(question: Question, answer: GoodAnswer): void {
+    const { place, key } = question;
+    const before = this.#answers.get(key);
+    if (before !== undefined && before.answer.storedAtMs > answer.storedAtMs) return;
+    this.#forget(key);
+    const named = place.length + key.length;
+    const text = answer.headers.reduce((sum, part) => sum + part.length + PART_BYTES, named);
     const bytes = ENTRY_BYTES + text + answer.body.length;
     if (bytes > this.#options.maxBytes) return;
-    this.#answers.set(key, { answer, bytes });
+    this.#answers.set(key, { answer, question, bytes });
+    const forms = this.#forms.get(place);
+    if (forms === undefined) this.#forms.set(place, new Set([key]));
+    else forms.add(key);
     this.#bytes += bytes;
     for (const oldest of this.#answers.keys()) {
       if (this.#bytes <= this.#options.maxBytes) break;
-      this.forget(oldest);
+      this.#forget(oldest);
     }
   }
 
-  forget(key: string): void {
+  /** A later answer to the same question is none that may be shown. @param status what it said */
+  overrule({ place, key }: Question, status: number): void {
+    if (GONE.has(status)) {
+      this.forgetPlace(place);
+    } else {
+      this.#forget(key);
+      this.#overtake(place);
+    }
+  }
+
+  /** Nothing that is known of a place may be true any more, nor what is on its way from there. */
+  forgetPlace(place: string): void {
+    for (const key of this.#forms.get(place) ?? []) this.#forget(key);
+    this.#overtake(place);
+  }
+
+  #overtake(place: string): void {
+    const underWay = this.#underWay.get(place);
+    if (underWay === undefined) return;
+    underWay.overtaken = true;
+    this.#underWay.delete(place);
+  }
+
+  #forget(key: string): void {
     const found = this.#answers.get(key);
     if (found === undefined) return;
     this.#answers.delete(key);
     this.#bytes -= found.bytes;
+    const { place } = found.question;
+    const forms = this.#forms.get(place)!;
+    forms.delete(key);
+    if (forms.size === 0) this.#forms.delete(place);
   }
-}
-
-/**
- * What makes two requests the same question: method, host, path with query, and the fields by which answers differ. Undefined for those
- * that are nobody's but their caller's.
- */
-export function questionKey(exchange: Exchange, vary: readonly string[]): string | undefined {
-  const { method, headers } = exchange;
-  if (method !== "GET" && method !== "HEAD") return undefined;
-  if (exchange.upgrade !== "" || headerValue(headers, "range") !== undefined) return undefined;
-  for (const secret of ["authorization", "cookie"])
-    if (!vary.includes(secret) && headerValue(headers, secret) !== undefined) return undefined;
-  // A line feed is in none of the parts.
-  let key = `${method}\n${exchange.authority.toLowerCase()}\n${exchange.target}`;
-  for (const name of vary) key += `\n${valuesOf(headers, name)}`;
-  return key;
-}
-
-/** A field that is there and empty is not one that is not there, and two fields are not one with both values. */
-function valuesOf(headers: readonly string[], name: string): string {
-  let values = "";
-  for (let i = 0; i < headers.length; i += 2) if (isName(headers[i]!, name)) values += `\r${headers[i + 1]!}`;
-  return values;
 }
 
 /** Whether an answer may be kept, as far as its head tells. */
 export function mayBeKept(exchange: Exchange, answer: ProxyResponse, options: LastGoodOptions): boolean {
   const { status, headers, body } = answer;
   if (status < 200 || status > 299 || NO_VERDICT.has(status) || answer.tunnel !== undefined) return false;
+  // It ended with its connection, so nobody can tell the whole from a part.
+  if (answer.untilClose === true || isStandIn(headers)) return false;
   if ((body.length ?? 0) > options.maxBodyBytes || exchange.injected !== "") return false;
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
@@ -122,8 +188,15 @@ export function mayBeKept(exchange: Exchange, answer: ProxyResponse, options: La
 }
 
 /** Whether an answer that is not kept makes what was kept before untrue: it is gone, or may not be seen any more. */
-export function overrules({ status }: ProxyResponse): boolean {
-  return status >= 200 && status < 500 && !NO_VERDICT.has(status);
+export function overrules({ status, headers }: ProxyResponse): boolean {
+  return status >= 200 && status < 500 && !NO_VERDICT.has(status) && !isStandIn(headers);
+}
+
+/** Whether another sidecar has answered in place of its upstream, or made its answer a test. */
+function isStandIn(headers: readonly string[]): boolean {
+  for (let i = 0; i < headers.length; i += 2)
+    if (isName(headers[i]!, "x-heddle-fallback") || isName(headers[i]!, "x-heddle-fault")) return true;
+  return false;
 }
 
 /** `*` is within nothing. */

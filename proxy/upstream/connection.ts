@@ -226,12 +226,9 @@ export class UpstreamConnection implements BodySource {
       head.framing === UNTIL_CLOSE || head.framing < 0 ? undefined : head.framing,
     );
     this.#expiry.moveTo(this.#clock.recentMs + this.#timeouts.idleMs);
-    this.#answer = {
-      status: head.status,
-      reason: head.reason,
-      headers: head.headers,
-      body: this.#responseBody,
-    };
+    const { status, reason, headers } = head;
+    const untilClose = head.framing === UNTIL_CLOSE;
+    this.#answer = { status, reason, headers, body: this.#responseBody, untilClose };
   }
 
   #handOn(answer: ProxyResponse): void {

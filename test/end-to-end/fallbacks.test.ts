@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "tap";
 import { call, say, startApp } from "../support/apps.ts";
 import { startInProcess } from "../support/in-process.ts";
@@ -109,4 +111,68 @@ routes:
   await app.stop();
   // The one that has not heard the good answer has the static one.
   for (let i = 0; i < 10; i++) t.match((await call(port, "orders")).body, /^(?:fine\n|static)$/);
+});
+
+test("two questions in bodies to the same path never get each other's answer, and what was deleted stays so", async (t) => {
+  const app = await startApp(t, (request, response) => {
+    let asked = "";
+    request.on("data", (part) => {
+      asked += String(part);
+    });
+    request.on("end", () => response.end(`about ${asked}`));
+  });
+  const { addresses, logged } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: [${app.address}], ${QUICK} } }
+routes:
+  - { match: { host: orders }, to: [{ upstream: orders }], fallback: { lastGood: {} } }`,
+  );
+  const { port } = addresses.outbound;
+  const asking = (body: string) => ({ path: "/search", headers: { "content-length": "3" }, body });
+  t.equal((await call(port, "orders", asking("ann"))).body, "about ann");
+  t.equal((await call(port, "orders", { path: "/cart" })).body, "about ");
+  t.equal((await call(port, "orders", { path: "/cart", method: "DELETE" })).status, 200);
+  await logged(({ method }) => method === "DELETE");
+  await app.stop();
+  t.equal((await call(port, "orders", asking("bob"))).status, 502);
+  t.equal((await call(port, "orders", { path: "/cart" })).status, 502);
+});
+
+test("an answer that ends with its connection is not kept: it may be a part of one", async (t) => {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nhalf of"));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { addresses, logged } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["127.0.0.1:${(server.address() as AddressInfo).port}"], ${QUICK} } }
+routes:
+  - { match: { host: orders }, to: [{ upstream: orders }], fallback: { lastGood: {} } }`,
+  );
+  const { port } = addresses.outbound;
+  t.equal((await call(port, "orders")).body, "half of");
+  await logged(({ status }) => status === 200);
+  server.close();
+  await once(server, "close");
+  t.equal((await call(port, "orders")).status, 502);
+});
+
+test("who waits in vain for a turn gets the fallback, as who finds no place does", async (t) => {
+  const held: (() => void)[] = [];
+  const app = await startApp(t, (_, response) => held.push(() => response.end("late")));
+  const { addresses, logged } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: [${app.address}], ${QUICK}, limits: { requests: 1, pending: 1, queueTimeout: 20ms } } }
+routes:
+  - { match: { host: orders }, to: [{ upstream: orders }], fallback: { status: 200, body: instead } }`,
+  );
+  const { port } = addresses.outbound;
+  const first = call(port, "orders");
+  const second = await call(port, "orders");
+  t.equal(second.body, "instead");
+  t.match(await logged(({ fallback }) => fallback === "static"), { cause: "queue_timeout" });
+  for (const answer of held) answer();
+  t.equal((await first).body, "late");
 });

@@ -9,8 +9,9 @@ import {
   ProxyError,
   type ProxyResponse,
 } from "../../core/index.ts";
-import { GoodAnswers, mayBeKept, questionKey } from "../../resilience/good-answers.ts";
+import { GoodAnswers, mayBeKept } from "../../resilience/good-answers.ts";
 import { FallbackTally, fallback } from "../../resilience/index.ts";
+import { questionOf } from "../../resilience/question.ts";
 import { type ExchangeSettings, exchangeOf, responseOf } from "../support/exchange.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
@@ -182,6 +183,123 @@ test("an answer that says that it is gone or forbidden overrules the good one; o
   await t.rejects(call(), "nor is an older one shown when the latest is not for everybody");
 });
 
+test("what is gone is gone in every form of it, and what was changed is not shown as it was before", async (t) => {
+  const forms: ExchangeSettings[] = [{}, { headers: ["Accept", "text/html"] }, { method: "HEAD" }];
+  const cases: [string, ExchangeSettings, number, boolean][] = [
+    ["gone for one form", { headers: ["Accept", "text/html"] }, 404, false],
+    ["deleted", { method: "DELETE" }, 204, false],
+    ["changed, and led elsewhere", { method: "POST" }, 303, false],
+    ["a change that was refused", { method: "PUT" }, 409, true],
+    ["a change that failed", { method: "PUT" }, 500, true],
+    ["another place was changed", { method: "PUT", target: "/other" }, 200, true],
+    ["asked what may be done", { method: "OPTIONS" }, 200, true],
+  ];
+  for (const [what, request, status, stays] of cases) {
+    const { call, answers, fails } = routeWith({ lastGood: LAST_GOOD });
+    answers(200, "fine");
+    for (const form of forms) await call(form);
+    answers(status);
+    await call(request);
+    fails();
+    for (const form of forms) {
+      const found = await call(form).then(
+        () => true,
+        () => false,
+      );
+      t.equal(found, stays, `${what}: ${JSON.stringify(form)}`);
+    }
+  }
+});
+
+/** A route whose answers stream, each of them ended by the test. */
+function streamingRoute(lastGood: LastGoodOptions = LAST_GOOD) {
+  const clock = new ManualClock();
+  let answer: () => ProxyResponse = () => responseOf();
+  const parts = { clock, tally: new FallbackTally() };
+  const handle = fallback(parts, { ...POLICY, lastGood }).wrap(async () => answer());
+  return {
+    clock,
+    async begin(settings: ExchangeSettings = {}, length?: number) {
+      const body = new Body({ pause() {}, resume() {}, cancel() {} }, length);
+      answer = () => responseOf(200, body);
+      const exchange = exchangeOf({ nowMs: clock.now(), ...settings });
+      const response = await handle(exchange);
+      response.body.pipe({
+        write: () => true,
+        end: () => exchange.settle("success", clock.now()),
+        fail: () => exchange.settle("failure", clock.now()),
+      });
+      return (text: string) => {
+        body.push(Buffer.from(text));
+        body.end();
+      };
+    },
+    async answers(status: number, settings: ExchangeSettings = {}) {
+      answer = () => responseOf(status);
+      const exchange = exchangeOf({ nowMs: clock.now(), ...settings });
+      await handle(exchange);
+      exchange.settle("success", clock.now());
+    },
+    async kept(settings: ExchangeSettings = {}) {
+      answer = () => {
+        throw BREAKER_OPEN;
+      };
+      return handle(exchangeOf({ nowMs: clock.now(), ...settings })).then(
+        ({ body, headers }) => ({ text: textOf(body), age: headers[headers.indexOf("Age") + 1] }),
+        () => undefined,
+      );
+    },
+  };
+}
+
+test("an answer that was overtaken while it streamed does not come back", async (t) => {
+  for (const overtake of [
+    (of: ReturnType<typeof streamingRoute>) => of.answers(404),
+    (of: ReturnType<typeof streamingRoute>) => of.answers(204, { method: "DELETE" }),
+  ]) {
+    const route = streamingRoute();
+    const finish = await route.begin();
+    await overtake(route);
+    finish("before");
+    t.equal(await route.kept(), undefined);
+  }
+  const route = streamingRoute();
+  const older = await route.begin();
+  route.clock.advance(1_000);
+  (await route.begin())("newer");
+  older("older");
+  t.equal((await route.kept())?.text, "newer", "the later of two is kept, whichever ends first");
+});
+
+test("an answer is as old as its head, however long its body took", async (t) => {
+  const route = streamingRoute();
+  const finish = await route.begin();
+  route.clock.advance(50_000);
+  finish("slow");
+  t.same(await route.kept(), { text: "slow", age: "50" });
+  route.clock.advance(20_000);
+  t.equal(await route.kept(), undefined);
+});
+
+test("what is taken down counts before it is kept: slow callers do not make a route hold more than it may", async (t) => {
+  const route = streamingRoute({ ...LAST_GOOD, maxBytes: 6_000, maxBodyBytes: 2_000 });
+  const finish = [];
+  for (let i = 0; i < 4; i++) finish.push(await route.begin({ target: `/${i}` }));
+  for (const end of finish) end("x");
+  const kept = [];
+  for (let i = 0; i < 4; i++) kept.push((await route.kept({ target: `/${i}` })) !== undefined);
+  t.same(kept, [true, true, true, false], "an unknown length may be the longest that is kept");
+  const small = streamingRoute({ ...LAST_GOOD, maxBytes: 3_000, maxBodyBytes: 5_000 });
+  (await small.begin())("x");
+  t.ok(await small.kept(), "where one worker's part is less than that, it is all of that part");
+  (await small.begin({}, 4_000))("x".repeat(4_000));
+  t.equal(await small.kept(), undefined, "an older one is not shown in place of one that does not fit");
+  const short = [];
+  for (let i = 0; i < 4; i++) short.push(await route.begin({ target: `/short/${i}` }, 1));
+  for (const end of short) end("x");
+  t.ok(await route.kept({ target: "/short/3" }), "one that says its length takes no more than that");
+});
+
 const answerWith = (...headers: string[]) => responseOf(200, bodyOf("x"), headers);
 
 test("what is not for everybody, or not for later, is not kept", async (t) => {
@@ -205,6 +323,12 @@ test("what is not for everybody, or not for later, is not kept", async (t) => {
   t.notOk(kept(answerWith("Vary", "Accept, X-User")), "the same words may get another answer");
   t.notOk(kept(answerWith(), exchangeOf({ headers: ["Cache-Control", "no-store"] })));
   t.notOk(kept(responseOf(200, Body.of(new Uint8Array(1_001)))));
+  t.notOk(
+    kept(answerWith("X-Heddle-Fallback", "static")),
+    "another sidecar has answered in place of its upstream",
+  );
+  t.notOk(kept(answerWith("x-heddle-fault", "slow")), "or has injected a fault");
+  t.notOk(kept({ ...answerWith(), untilClose: true }), "nobody knows whether it is whole");
   for (const status of [101, 206, 301, 404, 500]) t.notOk(kept(responseOf(status)), `${status}`);
   const injected = exchangeOf();
   injected.injected = "delay";
@@ -213,7 +337,7 @@ test("what is not for everybody, or not for later, is not kept", async (t) => {
 
 test("a question is its method, host, path, query and the fields that are named, and nobody's who shows who he is", async (t) => {
   const key = (settings: ExchangeSettings, vary: readonly string[] = ["accept"]) =>
-    questionKey(exchangeOf({ target: "/a?b=1", ...settings }), vary);
+    questionOf(exchangeOf({ target: "/a?b=1", ...settings }), vary)?.key;
   const same = key({});
   t.equal(key({ authority: "ORDERS" }), same);
   t.equal(key({ headers: ["X-Other", "1"] }), same);
@@ -225,20 +349,29 @@ test("a question is its method, host, path, query and the fields that are named,
     key({ headers: ["Accept", "a, b"] }),
     key({ headers: ["Accept", "a", "accept", "b"] }),
   ];
+  for (const field of ["X-Forwarded-Host", "x-forwarded-proto", "X-Original-URL"])
+    others.push(key({ headers: [field, "other"] }));
   t.equal(new Set([same, ...others]).size, others.length + 1);
   for (const headers of [
     ["Authorization", "x"],
     ["cookie", "a=1"],
     ["Range", "bytes=0-1"],
+    ["X-Api-Key", "k1"],
+    ["x-auth-token", "t1"],
+    ["X-Forwarded-User", "ann"],
+    ["X-Forwarded-Client-Cert", "Hash=1"],
+    ["X-HTTP-Method-Override", "DELETE"],
   ])
     t.equal(key({ headers: headers as HeaderPairs }), undefined, `${headers[0]}`);
   t.equal(key({ method: "POST" }), undefined);
   t.equal(key({ upgrade: "websocket" }), undefined);
+  t.equal(key({ body: bodyOf("which one?") }), undefined, "what it asks is in its body");
   const mine = (token: string) => key({ headers: ["Authorization", token] }, ["authorization"]);
   t.ok(mine("a") !== undefined && mine("a") !== mine("b"));
 });
 
 test("answers never take more than they may, and those that were not needed for the longest time go first", async (t) => {
+  const of = (key: string) => ({ place: key, key });
   const answer = (bytes: number, storedAtMs = 0) => ({
     status: 200,
     reason: "",
@@ -251,23 +384,23 @@ test("answers never take more than they may, and those that were not needed for 
       fc.array(fc.tuple(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 5_000 }))),
       (kept) => {
         const answers = new GoodAnswers({ ...LAST_GOOD, maxBytes: 8_000 });
-        for (const [key, bytes] of kept) answers.keep(`${key}`, answer(bytes));
-        const found = Array.from({ length: 10 }, (_, key) => answers.find(`${key}`, 0)).filter(Boolean);
+        for (const [key, bytes] of kept) answers.keep(of(`${key}`), answer(bytes));
+        const found = Array.from({ length: 10 }, (_, key) => answers.find(of(`${key}`), 0)).filter(Boolean);
         const held = found.reduce((sum, of) => sum + of!.body.length, 0);
         return answers.bytes <= 8_000 && held <= answers.bytes && (found.length > 0 || answers.bytes === 0);
       },
     ),
   );
   const answers = new GoodAnswers({ ...LAST_GOOD, maxBytes: 8_000 });
-  for (const key of ["a", "b"]) answers.keep(key, answer(3_000));
-  answers.find("a", 0);
-  answers.keep("c", answer(3_000));
+  for (const key of ["a", "b"]) answers.keep(of(key), answer(2_000));
+  answers.find(of("a"), 0);
+  answers.keep(of("c"), answer(2_000));
   t.same(
-    ["a", "b", "c"].map((key) => answers.find(key, 0) !== undefined),
+    ["a", "b", "c"].map((key) => answers.find(of(key), 0) !== undefined),
     [true, false, true],
   );
-  answers.keep("a", answer(9_000));
-  t.equal(answers.find("a", 0), undefined, "an older one is not shown in place of one that does not fit");
+  answers.keep(of("a"), answer(9_000));
+  t.equal(answers.find(of("a"), 0), undefined, "an older one is not shown in place of one that does not fit");
 });
 
 test("an answer that is broken before it began is a connection to be cut off, whatever its status", async (t) => {
