@@ -12,7 +12,7 @@ import {
   type Clock,
   type Exchange,
   type Handler,
-  headerValue,
+  isName,
   type Layer,
   ProxyError,
   type ProxyResponse,
@@ -55,10 +55,15 @@ class Limiter {
     this.#buckets.giveBack(this.#key(exchange));
   }
 
+  /** Until the next one is let through, for the request that was the last to be refused; in milliseconds. */
+  waitMs(nowMs: number): number {
+    return this.#limit.waitMs(this.#buckets.fullAtMs, nowMs);
+  }
+
   /** For the request that was the last to be refused. */
   refusal(nowMs: number): ProxyError {
     const { name, requests, perMs } = this.options;
-    const seconds = Math.max(1, Math.ceil(this.#limit.waitMs(this.#buckets.fullAtMs, nowMs) / 1000));
+    const seconds = Math.max(1, Math.ceil(this.waitMs(nowMs) / 1000));
     return new ProxyError("rate_limited", `more than ${requests} requests came in ${perMs} ms`, {
       detail: name,
       headers: [
@@ -86,7 +91,7 @@ class Limiter {
     const { by } = this.options;
     if (by.of === "all") return "";
     if (by.of === "address") return networkOf(exchange.clientAddress);
-    return headerValue(exchange.headers, by.header) ?? "";
+    return soleValue(exchange.headers, by.header) ?? "";
   }
 }
 
@@ -102,15 +107,22 @@ export function rateLimit(parts: RateLimitParts, options: readonly RateLimitOpti
   const shadowed = limiters.filter((limiter) => limiter.options.mode === "shadow");
   const telling = enforced.filter((limiter) => limiter.options.fields === "all");
 
-  /** The first that refuses; what was counted before it is given back. */
+  /**
+   * The one that refuses, of several the one that does so for longest: whoever comes again when he was told to is let through
+   * by all. What the others have counted is given back.
+   */
   function refusing(exchange: Exchange, nowMs: number): Limiter | undefined {
-    for (let i = 0; i < enforced.length; i++) {
+    let first = 0;
+    while (first < enforced.length && enforced[first]!.take(exchange, nowMs)) first++;
+    if (first === enforced.length) return undefined;
+    for (let i = 0; i < first; i++) enforced[i]!.giveBack(exchange);
+    let longest = enforced[first]!;
+    for (let i = first + 1; i < enforced.length; i++) {
       const limiter = enforced[i]!;
-      if (limiter.take(exchange, nowMs)) continue;
-      for (const other of enforced.slice(0, i)) other.giveBack(exchange);
-      return limiter;
+      if (limiter.take(exchange, nowMs)) limiter.giveBack(exchange);
+      else if (limiter.waitMs(nowMs) > longest.waitMs(nowMs)) longest = limiter;
     }
-    return undefined;
+    return longest;
   }
 
   return {
@@ -132,6 +144,17 @@ export function rateLimit(parts: RateLimitParts, options: readonly RateLimitOpti
       };
     },
   };
+}
+
+/** Undefined also for a field that is there twice: with a name of his beside it, a caller would have another one for each request. */
+function soleValue(headers: readonly string[], lowerCaseName: string): string | undefined {
+  let sole: string | undefined;
+  for (let i = 0; i < headers.length; i += 2) {
+    if (!isName(headers[i]!, lowerCaseName)) continue;
+    if (sole !== undefined) return undefined;
+    sole = headers[i + 1]!;
+  }
+  return sole;
 }
 
 /** An IPv6 address to its network of 64 bits: who has one has all of its addresses. IPv4 as it is. */

@@ -92,6 +92,43 @@ routes:
   t.same(statuses, [200, 429, 429, 429, 200, 200, 429]);
 });
 
+test("of several limits that refuse, a caller is told of the one for which it has to wait longest", async (t) => {
+  const app = await startApp(t);
+  const { addresses, logged } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: [${app.address}] } }
+routes:
+  - to: [{ upstream: orders }]
+    rateLimits:
+      - { name: short, requests: 1, per: 1m }
+      - { name: long, requests: 1, per: 1h }`,
+  );
+  const { port } = addresses.outbound;
+  t.equal((await call(port, "orders")).status, 200);
+  const { status, headers } = await call(port, "orders");
+  t.equal(status, 429);
+  const seconds = Number(headers["retry-after"]);
+  t.ok(seconds > 3500 && seconds <= 3600, `${seconds} s`);
+  t.equal(headers["ratelimit"], `"long";r=0;t=${seconds}`);
+  t.match(await logged((of) => of["status"] === 429), { detail: "long" });
+});
+
+test("who names himself twice has no name, and cannot have another limit with each request", async (t) => {
+  const app = await startApp(t);
+  const { addresses } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: [${app.address}] } }
+routes: [{ to: [{ upstream: orders }], rateLimits: [{ ${TWO}, by: { header: X-Api-Key } }] }]`,
+  );
+  const statuses: number[] = [];
+  for (const made of ["1", "2", "3", "4"])
+    statuses.push(
+      (await call(addresses.outbound.port, "orders", { headers: { "x-api-key": [made, "mine"] } })).status,
+    );
+  t.same(statuses, [200, 200, 429, 429]);
+  t.equal((await call(addresses.outbound.port, "orders", { headers: { "x-api-key": "mine" } })).status, 200);
+});
+
 test("the way in has limits, too: each caller's address, whatever it asks for", async (t) => {
   const app = await startApp(t);
   const { addresses, logged } = await startInProcess(

@@ -84,7 +84,8 @@ export async function startApp(t: Teardown, answer: Answer = say("fine\n")): Pro
 export interface Question {
   readonly method?: string;
   readonly path?: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** A list makes a line of each. */
+  readonly headers?: Readonly<Record<string, string | string[]>>;
   readonly body?: string;
   /** Keeps connections; without it, each call has its own. */
   readonly agent?: Agent;
