@@ -225,6 +225,7 @@ export class Exchange {
     twin.endpoint = this.endpoint;
     twin.triedBefore = this.triedBefore;
     twin.attempts = this.attempts;
+    twin.injected = this.injected;
     twin.deadlineMs = this.deadlineMs;
     twin.callersDeadlineMs = this.callersDeadlineMs;
     twin.waitDeadlineMs = this.waitDeadlineMs;

@@ -9,13 +9,16 @@ import { type Exchange, headerValue, ProxyError, type ProxyResponse } from "../c
 /** The detail of `deadline_exceeded` where the time was the caller's own, or that of the request for which it was called. */
 export const CALLERS_LIMIT = "callers_limit";
 
-/** @param endpoint the one that has not answered, `address:port`; none while the request waited here */
+/**
+ * @param endpoint the one that has not answered, `address:port`; none while the request waited here. It is not told of where a delay
+ *   for testing has used up a part of its time: its endpoint is not to blame.
+ */
 export function deadlineExceeded(exchange: Exchange, message: string, endpoint?: string): ProxyError {
   // While its body arrives a request has no deadline but its caller's, yet may wait here no longer than usual.
   const untilMs = Math.min(exchange.deadlineMs, exchange.waitDeadlineMs);
   return new ProxyError("deadline_exceeded", message, {
     ...(untilMs === exchange.callersDeadlineMs ? { detail: CALLERS_LIMIT } : {}),
-    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(endpoint === undefined || exchange.injected !== "" ? {} : { endpoint }),
   });
 }
 

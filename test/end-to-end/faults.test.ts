@@ -20,7 +20,7 @@ async function ask({ addresses }: InProcess, method: string, query = "", body?: 
 }
 
 /** Why a connection on which one request was sent has ended: `ECONNRESET`, `end`, or what came. */
-async function endingOf(port: number, method = "GET"): Promise<string> {
+async function endingOf(port: number, method = "GET", fields = ""): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   let received = "";
   socket.on("data", (bytes) => {
@@ -31,7 +31,7 @@ async function endingOf(port: number, method = "GET"): Promise<string> {
     socket.once("end", () => resolve(received === "" ? "end" : received));
   });
   await once(socket, "connect");
-  socket.write(`${method} / HTTP/1.1\r\nHost: orders\r\n\r\n`);
+  socket.write(`${method} / HTTP/1.1\r\nHost: orders\r\n${fields}\r\n`);
   const ending = await failed;
   socket.destroy();
   return ending;
@@ -120,6 +120,30 @@ test("a fallback can be tried by a fault", async (t) => {
   const reply = await call(port, "orders", { headers: { "x-fault-test": "yes please" } });
   t.match(reply, { body: "instead", headers: { "x-heddle-fallback": "static" } });
   t.match(await logged(({ fault }) => fault === "abort"), { fallback: "static", cause: "fault_injected" });
+});
+
+test("who tests with faults opens the breaker of the route to nobody", async (t) => {
+  const app = await startApp(t);
+  const proxy = await startInProcess(
+    t,
+    withFaults(
+      app.address,
+      `routes:
+  - name: all
+    to: [{ upstream: orders }]
+    breaker: { consecutiveFailures: 2 }
+    faults:
+      - { kind: abort, match: { header: x-fault-test, value: abort } }
+      - { kind: reset, match: { header: x-fault-test, value: reset } }`,
+    ),
+  );
+  const { port } = proxy.addresses.outbound;
+  const test = { headers: { "x-fault-test": "abort" } };
+  for (let i = 0; i < 3; i++) t.match((await call(port, "orders", test)).headers["x-heddle-fault"], "abort");
+  t.equal((await call(port, "orders")).status, 200);
+  for (let i = 0; i < 3; i++) t.equal(await endingOf(port, "GET", "x-fault-test: reset\r\n"), "ECONNRESET");
+  t.equal((await call(port, "orders")).status, 200);
+  t.equal(await proxy.metric("heddle_breaker_opened_total"), 0);
 });
 
 test("every worker injects, and one that takes the place of another does, too", async (t) => {

@@ -1,6 +1,13 @@
 import { test } from "tap";
 import { Body, type Exchange } from "../../core/index.ts";
-import { type FaultEffect, Faults, injectFaults, type RunningFault } from "../../resilience/index.ts";
+import { outcomeOf } from "../../resilience/breaker-failures.ts";
+import {
+  deadlineExceeded,
+  type FaultEffect,
+  Faults,
+  injectFaults,
+  type RunningFault,
+} from "../../resilience/index.ts";
 import { slowed } from "../../resilience/slow-body.ts";
 import { exchangeOf, responseOf } from "../support/exchange.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
@@ -90,6 +97,21 @@ test("a delay holds the request back before it is sent, and ends when its caller
   await t.rejects(never, { code: "client_closed" });
   t.equal(sent(), 1);
   t.equal(clock.pending, 0, "and leaves no timer behind");
+});
+
+test("an endpoint that had only what a delay left of the time is not to blame", async (t) => {
+  const { clock, handle } = injecting([fault({ kind: "delay", delayMs: [100, 100] })]);
+  const blamed = (exchange: Exchange) => {
+    exchange.deadlineMs = 200;
+    return outcomeOf(deadlineExceeded(exchange, "late", "127.0.0.1:1"));
+  };
+  t.equal(blamed(exchangeOf()), "failure", "without a delay it is");
+  const exchange = exchangeOf();
+  const answer = handle(exchange);
+  clock.advance(100);
+  await answer;
+  t.equal(blamed(exchange), "ignored");
+  t.equal(blamed(exchange.twin(undefined)), "ignored", "nor is one that was asked beside it");
 });
 
 test("a reset gives an answer that is broken before its first byte", async (t) => {
