@@ -103,9 +103,26 @@ export class AdaptiveLimit {
 
   /** How long a request took that has just been answered, from its permit to the head of the answer. */
   observe(latencyMs: number, nowMs: number): void {
+    this.#observe(latencyMs, latencyMs, nowMs);
+  }
+
+  /**
+   * How long a request has waited in vain for its answer, which would have taken longer: how much longer nobody knows. With a time that is
+   * shorter than an answer takes when nobody waits it says nothing. Else it is slow: if it counted as what it waited, callers who all give
+   * up a little above the baseline would look as if all were well, and the limit would rise while nobody is answered any more.
+   */
+  observeLate(waitedMs: number, nowMs: number): void {
+    if (this.#baselineMs === 0 || waitedMs < this.#baselineMs) return;
+    const slowMs = (this.#baselineMs * (1 + this.#options.tolerance)) / LEAST_GRADIENT;
+    const isMeasuring = this.#level !== undefined;
+    this.#observe(waitedMs, isMeasuring ? waitedMs : Math.max(waitedMs, slowMs), nowMs);
+  }
+
+  /** @param sampleMs what counts, of a request that began `tookMs` ago */
+  #observe(tookMs: number, sampleMs: number, nowMs: number): void {
     const sinceMs = this.#level === undefined ? this.#changedAtMs : this.#quietSinceMs;
-    if (sinceMs === undefined || nowMs - latencyMs < sinceMs) return;
-    if (this.#count < MOST_SAMPLES) this.#samples[this.#count++] = latencyMs;
+    if (sinceMs === undefined || nowMs - tookMs < sinceMs) return;
+    if (this.#count < MOST_SAMPLES) this.#samples[this.#count++] = sampleMs;
     if (this.#level === undefined) this.#adapt(nowMs);
     else if (this.#count >= (this.#baselineMs === 0 ? FIRST_SAMPLES : BASELINE_SAMPLES))
       this.#measured(nowMs);

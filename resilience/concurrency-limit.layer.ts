@@ -3,7 +3,7 @@
  * download occupies the upstream just as a slow computation does.
  *
  * A limit that adapts is told how long a request took until the head of its answer, where that says something of the
- * upstream: an answer to the first attempt that is no failure, or no answer in time, which took at least so long. A failure
+ * upstream: an answer to the first attempt that is no failure, or no answer in time, which would have taken longer. A failure
  * may come at once, and a second attempt has waited for the first.
  */
 import {
@@ -89,7 +89,7 @@ function observed(next: Handler, clock: Clock, limit: ConcurrencyLimit): Handler
       (thrown) => {
         if (!OUT_OF_TIME.has(asProxyError(thrown).code)) return;
         const nowMs = clock.now();
-        limit.observe(nowMs - startedAtMs, nowMs);
+        limit.observeLate(nowMs - startedAtMs, nowMs);
       },
     );
   };

@@ -100,6 +100,12 @@ export class ConcurrencyLimit {
     this.#admit(nowMs);
   }
 
+  /** How long a request has waited for an answer that did not come in time. */
+  observeLate(waitedMs: number, nowMs: number): void {
+    this.adaptive?.observeLate(waitedMs, nowMs);
+    this.#admit(nowMs);
+  }
+
   #admit(nowMs: number): void {
     if (this.#queue.size === 0) return;
     const next = this.#stands(nowMs) ? "newest" : "oldest";

@@ -230,7 +230,27 @@ test("permits follow the limit: what it gains goes to those that wait, what it l
   t.equal(limit.waiting, 0, "all had their turn, or gave up");
 });
 
-test("failures and second attempts are no samples, and what was not answered in time is one", async (t) => {
+test("requests that got no answer in time are slow ones, unless their time was shorter than any answer takes", async (t) => {
+  for (const [what, givenMs, falls] of [
+    ["a little more than the baseline", 60, true],
+    ["less than the baseline", 5, false],
+  ] as const) {
+    const limit = new AdaptiveLimit(ADAPTIVE, 1000, seededRandom(1));
+    let nowMs = answered(limit, () => 50, 1000, 3);
+    const { baselineMs, settled: before } = limit;
+    t.equal(baselineMs, 50);
+    for (let i = 0; i < 600; i++) {
+      limit.noteInFlight(limit.limit, nowMs);
+      nowMs += 5;
+      limit.observeLate(givenMs, nowMs);
+    }
+    if (falls) t.ok(limit.settled < before, `${what}: ${before} to ${limit.settled}`);
+    else t.equal(limit.settled, before, what);
+    t.ok(limit.baselineMs >= 50, `${limit.baselineMs}`);
+  }
+});
+
+test("failures and second attempts are no samples of how long an answer takes, nor is what was not answered in time", async (t) => {
   const cases: [string, () => ReturnType<typeof responseOf>, number, boolean][] = [
     ["an answer", () => responseOf(200), 1, true],
     ["the caller's fault", () => responseOf(404), 1, true],
@@ -244,7 +264,7 @@ test("failures and second attempts are no samples, and what was not answered in 
         throw new ProxyError("attempt_timeout", "late");
       },
       1,
-      true,
+      false,
     ],
     [
       "no connection",
