@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { test } from "tap";
 import { DEFAULT_PRIORITY, type PriorityLevel, priorityShares } from "../../balancing/index.ts";
+import { ENVOY_PRIORITY_TABLES } from "../support/envoy-priorities.ts";
 
 /** Levels of a hundred endpoints, of which so many are healthy. */
 const levels = (...perCents: number[]): PriorityLevel[] =>
@@ -8,82 +9,11 @@ const levels = (...perCents: number[]): PriorityLevel[] =>
 
 const sum = (numbers: readonly number[]) => numbers.reduce((all, number) => all + number, 0);
 
-// The tables of Envoy's documentation, "Priority levels" and "Panic threshold" (arch_overview/upstream/load_balancing),
-// which are in whole per cents: Envoy rounds, heddle does not.
+/** Envoy's tables are in whole per cents. */
 const WITHIN = 0.01;
 
 test("shares are those of Envoy's tables of two and three levels", async (t) => {
-  const rows: [healthy: number[], shares: number[]][] = [
-    [
-      [100, 100],
-      [100, 0],
-    ],
-    [
-      [72, 100],
-      [100, 0],
-    ],
-    [
-      [71, 100],
-      [99, 1],
-    ],
-    [
-      [50, 100],
-      [70, 30],
-    ],
-    [
-      [25, 100],
-      [35, 65],
-    ],
-    [
-      [0, 100],
-      [0, 100],
-    ],
-    [
-      [72, 72],
-      [100, 0],
-    ],
-    [
-      [71, 71],
-      [99, 1],
-    ],
-    [
-      [50, 50],
-      [70, 30],
-    ],
-    [
-      [25, 25],
-      [50, 50],
-    ],
-    [
-      [100, 100, 100],
-      [100, 0, 0],
-    ],
-    [
-      [72, 72, 100],
-      [100, 0, 0],
-    ],
-    [
-      [71, 71, 100],
-      [99, 1, 0],
-    ],
-    [
-      [50, 50, 100],
-      [70, 30, 0],
-    ],
-    [
-      [25, 100, 100],
-      [35, 65, 0],
-    ],
-    [
-      [25, 25, 100],
-      [35, 35, 30],
-    ],
-    [
-      [25, 25, 20],
-      [36, 36, 28],
-    ],
-  ];
-  for (const [healthy, expected] of rows) {
+  for (const { healthy, shares: expected } of ENVOY_PRIORITY_TABLES.flat()) {
     const shares = priorityShares(levels(...healthy)).map(({ share }) => share);
     const isClose = expected.every((perCent, place) => Math.abs(shares[place]! - perCent / 100) < WITHIN);
     t.ok(isClose, `${healthy} gives ${expected}, here ${shares}`);
@@ -91,7 +21,7 @@ test("shares are those of Envoy's tables of two and three levels", async (t) => 
 });
 
 test("who is in panic is as in Envoy's tables", async (t) => {
-  // The page's rows for 50/60 and 25/100 say 50/50 and 25/75, which its own formula does not; here are the formula's.
+  // Its documentation, "Panic threshold" (arch_overview/upstream/load_balancing/panic_threshold). The rows for 50/60 and 25/100 say 50/50 and 25/75, which its own formula does not; here are the formula's.
   const rows: [healthy: number[], shares: number[], panic: boolean[]][] = [
     [
       [71, 100],

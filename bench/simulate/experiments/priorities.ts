@@ -1,11 +1,12 @@
 /**
- * How fail-over by priority shares requests, with real picks, against the tables of Envoy's documentation ("Priority
- * levels", arch_overview/upstream/load_balancing/priority), which are in whole per cents.
+ * How fail-over by priority shares requests, with real picks, against the tables of Envoy's documentation
+ * (test/support/envoy-priorities.ts).
  *
  * Not the shares alone, as the tests compare them: here a level is drawn for each request and then an endpoint of it, so
  * that in panic it also shows who is chosen.
  */
 import { createBalancer, DEFAULT_PRIORITY, priorityShares } from "../../../balancing/index.ts";
+import { ENVOY_PRIORITY_TABLES, type PriorityRow } from "../../../test/support/envoy-priorities.ts";
 import { placeBy } from "../by-share.ts";
 import { Target } from "../clients.ts";
 import { binomialError } from "../measures.ts";
@@ -13,96 +14,9 @@ import { sfc32 } from "../random.ts";
 import { type Findings, nearByChance, percent, type Row } from "../rows.ts";
 
 export function priorities(seed: number): Findings {
-  return { rows: [...TABLES.map((table) => worstOf(table, seed)), panic(seed)], plots: [] };
+  return { rows: [...ENVOY_PRIORITY_TABLES.map((table) => worstOf(table, seed)), panic(seed)], plots: [] };
 }
 
-type Table = readonly (readonly [healthy: readonly number[], published: readonly number[]])[];
-
-/** Per cent of each level that are healthy, and of the requests that it gets. */
-const TABLES: readonly Table[] = [
-  [
-    [
-      [100, 100],
-      [100, 0],
-    ],
-    [
-      [72, 100],
-      [100, 0],
-    ],
-    [
-      [71, 100],
-      [99, 1],
-    ],
-    [
-      [50, 100],
-      [70, 30],
-    ],
-    [
-      [25, 100],
-      [35, 65],
-    ],
-    [
-      [0, 100],
-      [0, 100],
-    ],
-  ],
-  [
-    [
-      [100, 100],
-      [100, 0],
-    ],
-    [
-      [72, 72],
-      [100, 0],
-    ],
-    [
-      [71, 71],
-      [99, 1],
-    ],
-    [
-      [50, 50],
-      [70, 30],
-    ],
-    [
-      [25, 100],
-      [35, 65],
-    ],
-    [
-      [25, 25],
-      [50, 50],
-    ],
-  ],
-  [
-    [
-      [100, 100, 100],
-      [100, 0, 0],
-    ],
-    [
-      [72, 72, 100],
-      [100, 0, 0],
-    ],
-    [
-      [71, 71, 100],
-      [99, 1, 0],
-    ],
-    [
-      [50, 50, 100],
-      [70, 30, 0],
-    ],
-    [
-      [25, 100, 100],
-      [35, 65, 0],
-    ],
-    [
-      [25, 25, 100],
-      [35, 35, 30],
-    ],
-    [
-      [25, 25, 20],
-      [36, 36, 28],
-    ],
-  ],
-];
 const LEVEL_SIZE = 100;
 /** The page has whole per cents. */
 const WHOLE = 0.01;
@@ -131,8 +45,8 @@ function levelPicks(healthy: readonly number[], seed: number, picks: number) {
 
 const PICKS = 50_000;
 
-function worstOf(table: Table, seed: number): Row {
-  const cells = table.flatMap(([healthy, published]) => {
+function worstOf(table: readonly PriorityRow[], seed: number): Row {
+  const cells = table.flatMap(({ healthy, shares: published }) => {
     const { shares } = levelPicks(healthy, seed, PICKS);
     return shares.map((here, level) => ({ healthy, level, here, published: published[level]! / 100 }));
   });
@@ -140,8 +54,8 @@ function worstOf(table: Table, seed: number): Row {
   const off = (cell: (typeof cells)[number]) => Math.abs(cell.here - cell.published) / allowed(cell);
   const worst = cells.reduce((one, other) => (off(other) > off(one) ? other : one));
   const format = percent(2);
-  const levels = table[0]![0].length;
-  const other = table.every(([healthy]) => healthy[1] === 100) ? ", all of P=1 healthy" : "";
+  const levels = table[0]!.healthy.length;
+  const other = table.every(({ healthy }) => healthy[1] === 100) ? ", all of P=1 healthy" : "";
   return {
     result: `${levels} levels${other}, worst of ${cells.length} cells of Envoy's table: P=${worst.level} at ${worst.healthy.join(", ")} % healthy`,
     published: percent(0)(worst.published),
