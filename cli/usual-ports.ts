@@ -3,30 +3,18 @@
  * this machine has them. What peers and apps rely on is in its definition, so that several can stand side by side as those
  * of `consul connect proxy` do.
  */
-import { once } from "node:events";
-import { createServer } from "node:net";
+import { isFree } from "./free-port.ts";
 
-const USUAL = { outbound: 15001, admin: 15000 } as const;
+/** The ports that operators know from other meshes. */
+export const USUAL_PORTS = { inbound: 15006, outbound: 15001, admin: 15000 } as const;
 
 /** The settings `outbound.listen` and `admin.listen` for ports that are free at the moment. */
 export async function usualPorts(): Promise<readonly (readonly [path: readonly string[], value: string])[]> {
   return Promise.all(
-    Object.entries(USUAL).map(async ([section, port]) => {
+    (["outbound", "admin"] as const).map(async (section) => {
+      const port = USUAL_PORTS[section];
       const free = await isFree(port);
       return [[section, "listen"], `127.0.0.1:${free ? port : 0}`] as const;
     }),
   );
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  try {
-    server.listen(port, "127.0.0.1");
-    await once(server, "listening");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    server.close();
-  }
 }

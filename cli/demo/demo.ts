@@ -6,10 +6,11 @@
  * are what is shown.
  */
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Arguments, UsageError } from "../command.ts";
+import { isFree } from "../free-port.ts";
+import { USUAL_PORTS } from "../usual-ports.ts";
 import { type App, ORDERS, startOrders, startWeb } from "./apps.ts";
 import { type SidecarProcess, startSidecar } from "./sidecar-process.ts";
 import { alignColumns, livePlace } from "./table.ts";
@@ -72,7 +73,7 @@ class Mesh {
     const webApp = await startWeb(() => outboundPort);
     this.#apps.push(webApp);
     if (this.#ending) return;
-    const ports = await usualPorts();
+    const ports = await webPorts();
     const web = await startSidecar(join(folder, "web.yaml"), webConfiguration(webApp.port, ports, replicas));
     outboundPort = this.#add(web).outbound.port;
     this.web = web;
@@ -143,7 +144,7 @@ shutdown: { grace: 1s }
 `;
 }
 
-function webConfiguration(appPort: number, ports: UsualPorts, replicas: readonly SidecarProcess[]): string {
+function webConfiguration(appPort: number, ports: WebPorts, replicas: readonly SidecarProcess[]): string {
   return `service: { name: web, port: ${appPort} }
 inbound: { listen: 127.0.0.1:${ports.inbound} }
 outbound: { listen: 127.0.0.1:${ports.outbound} }
@@ -156,25 +157,12 @@ shutdown: { grace: 1s }
 `;
 }
 
-interface UsualPorts {
-  readonly inbound: number;
-  readonly outbound: number;
-  readonly admin: number;
-}
+type WebPorts = Readonly<Record<keyof typeof USUAL_PORTS, number>>;
 
-/** The ports that operators know, if all of them are free; else any. */
-async function usualPorts(): Promise<UsualPorts> {
-  const usual = { inbound: 15006, outbound: 15001, admin: 15000 };
-  const free = await Promise.all(Object.values(usual).map(isFree));
-  return free.every(Boolean) ? usual : { inbound: 0, outbound: 0, admin: 0 };
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createServer()
-      .once("error", () => resolve(false))
-      .listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
-  });
+/** The ports that operators know, if all of them are free; else any: a sidecar on some of them would be hard to find. */
+async function webPorts(): Promise<WebPorts> {
+  const free = await Promise.all(Object.values(USUAL_PORTS).map(isFree));
+  return free.every(Boolean) ? USUAL_PORTS : { inbound: 0, outbound: 0, admin: 0 };
 }
 
 function invitation({ inbound, outbound, admin }: SidecarProcess): string {

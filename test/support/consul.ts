@@ -8,10 +8,10 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
-import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { isFree } from "../../cli/free-port.ts";
 import type { Teardown } from "./apps.ts";
 
 const FETCHED = fileURLToPath(new URL("../../.consul/usr/bin/consul", import.meta.url));
@@ -168,17 +168,4 @@ export async function freePorts(count: number): Promise<number[]> {
     if (!ports.includes(port) && (await isFree(port))) ports.push(port);
   }
   return ports;
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  try {
-    server.listen(port, "127.0.0.1");
-    await once(server, "listening");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    server.close();
-  }
 }
