@@ -9,15 +9,8 @@
  * upstream whose options stay the same keeps its connections and what it has learned.
  */
 import type { Endpoint, Handler } from "../core/index.ts";
-import {
-  FallbackTally,
-  Faults,
-  Inheritance,
-  type Inheriting,
-  type RetrySwitch,
-  type RunningFault,
-} from "../resilience/index.ts";
-import { type ProcessLog, RequestTally } from "../telemetry/index.ts";
+import { Inheritance, type Inheriting, type RetrySwitch, type RunningFault } from "../resilience/index.ts";
+import type { ProcessLog } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
 import { drain, type Leaving } from "./drain.ts";
@@ -25,8 +18,9 @@ import { OverloadMonitor, type OverloadOptions } from "./overload.ts";
 import { LoadMeter } from "./own-load/index.ts";
 import type { Leads, ListenerPlan, Plan } from "./plan.ts";
 import { endpointViews, type PlaneReport, requestViews, summed } from "./report.ts";
-import { type BreakerCommand, RouteBreakers } from "./route-breakers.ts";
+import type { BreakerCommand } from "./route-breakers.ts";
 import * as stacks from "./stack.ts";
+import { createStackParts } from "./stack-parts.ts";
 import { newRequestId, systemClock, systemRandom, threadOffsetMs } from "./system.ts";
 import type { Situation, Upstream } from "./upstream/index.ts";
 
@@ -100,7 +94,6 @@ const LEAVE_MS = 5_000;
 export class DataPlane implements Plane {
   readonly stackParts: stacks.StackParts;
   readonly #log: ProcessLog;
-  readonly #tally = new RequestTally();
   readonly #destinations: Destinations;
   readonly #listeners = new Map<string, Listener>();
   /** Closed, with callers that have not left yet. */
@@ -111,12 +104,11 @@ export class DataPlane implements Plane {
 
   constructor(settings: PlaneSettings, log: ProcessLog) {
     this.#log = log;
-    this.stackParts = {
+    this.stackParts = createStackParts({
       clock: systemClock,
       random: systemRandom,
       threadOffsetMs,
       log: log.log,
-      tally: this.#tally,
       loadMeter: new LoadMeter(settings.counts?.inFlight, settings.counts?.place),
       ...(settings.inheritDeadlines === "none"
         ? {}
@@ -125,10 +117,7 @@ export class DataPlane implements Plane {
       writeAccess: settings.accessLog ? log.writeAccess : undefined,
       overload:
         settings.overload === undefined ? undefined : new OverloadMonitor(settings.overload, systemClock),
-      routeBreakers: new RouteBreakers({ clock: systemClock, random: systemRandom, log: log.log }),
-      faults: new Faults(),
-      fallbacks: new FallbackTally(),
-    };
+    });
     this.#destinations = new Destinations(this.stackParts, settings.onWanted);
   }
 
@@ -217,7 +206,7 @@ export class DataPlane implements Plane {
       inFlight: this.#perDirection((listener) => listener.exchanges.size),
       connections: this.#perDirection((listener) => listener.connections),
       connectionsRefused: summed([this.#perDirection(({ hungUp }) => hungUp), this.#refusedBefore]),
-      tally: this.#tally.counted(),
+      tally: this.stackParts.tally.counted(),
       overload: this.stackParts.overload?.report(),
       faults: this.stackParts.faults.counts(),
       fallbacks: this.stackParts.fallbacks.counts(),

@@ -6,13 +6,10 @@
 import { bench, group, summary } from "mitata";
 import { parseConfig } from "../../config/index.ts";
 import { Body, Exchange, type Handler } from "../../core/index.ts";
-import { LoadMeter } from "../../proxy/own-load/index.ts";
-import { RouteBreakers } from "../../proxy/route-breakers.ts";
 import * as stacks from "../../proxy/stack.ts";
+import { createStackParts } from "../../proxy/stack-parts.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
 import { Upstream } from "../../proxy/upstream/index.ts";
-import { FallbackTally, Faults } from "../../resilience/index.ts";
-import { RequestTally } from "../../telemetry/index.ts";
 
 const config = parseConfig(
   'upstreams: { bench: { endpoints: ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"] } }',
@@ -29,22 +26,11 @@ const answers: Handler = (exchange) => {
   return Promise.resolve({ status: 200, reason: "OK", headers: [], body: Body.of(CONTENT) });
 };
 
-const parts: stacks.StackParts = {
+const parts = createStackParts({
   clock: systemClock,
   random: systemRandom,
   log: { debug() {}, info() {}, warn() {}, error() {} },
-  tally: new RequestTally(),
-  loadMeter: new LoadMeter(),
-  routeBreakers: new RouteBreakers({
-    clock: systemClock,
-    random: systemRandom,
-    log: { debug() {}, info() {}, warn() {}, error() {} },
-  }),
-  retrySwitch: { enabled: true },
-  writeAccess: undefined,
-  faults: new Faults(),
-  fallbacks: new FallbackTally(),
-};
+});
 const upstream = new Upstream("bench", options, parts, (of, to) => stacks.endpoint(parts, of, to, answers));
 upstream.update(endpoints!);
 const outbound = stacks.outbound(parts, [], new Map([["bench", stacks.upstream(parts, upstream)]]));

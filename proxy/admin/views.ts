@@ -3,14 +3,13 @@
  */
 import type { Config } from "../../config/index.ts";
 import type { SupplyView } from "../../discovery/index.ts";
-import { FallbackTally, Faults } from "../../resilience/index.ts";
-import { type Metrics, type ProcessLog, RequestTally } from "../../telemetry/index.ts";
+import type { Metrics, ProcessLog } from "../../telemetry/index.ts";
 import { OverloadMonitor } from "../overload.ts";
 import { own } from "../own.ts";
-import { LoadMeter } from "../own-load/index.ts";
 import { type EndpointView, mergedEndpoints, type PlaneReport } from "../report.ts";
-import { type BreakerCommand, RouteBreakers } from "../route-breakers.ts";
-import { describeStack, endpoint, type StackParts } from "../stack.ts";
+import type { BreakerCommand } from "../route-breakers.ts";
+import { describeStack, endpoint } from "../stack.ts";
+import { createStackParts } from "../stack-parts.ts";
 import { systemClock, systemRandom } from "../system.ts";
 import { Upstream } from "../upstream/index.ts";
 import type { FaultSubject } from "./faults-page.ts";
@@ -41,19 +40,13 @@ export function redactedConfig(config: Config): unknown {
 
 /** Described on an upstream made for the purpose, so that it can be shown before discovery has found any endpoint. */
 export function stackView({ config, log }: AdminSubject): Record<string, readonly string[]> {
-  const parts: StackParts = {
+  const parts = createStackParts({
     clock: systemClock,
     random: systemRandom,
     log: log.log,
-    tally: new RequestTally(),
-    loadMeter: new LoadMeter(),
     overload: config.overload.enabled ? new OverloadMonitor(config.overload, systemClock) : undefined,
-    routeBreakers: new RouteBreakers({ clock: systemClock, random: systemRandom, log: log.log }),
-    retrySwitch: { enabled: true },
     writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
-    faults: new Faults(),
-    fallbacks: new FallbackTally(),
-  };
+  });
   const sample = new Upstream("sample", config.inbound.app, parts, (of, to) => endpoint(parts, of, to));
   sample.update([{ address: "sample", port: 1, weight: 1, source: "sample" }]);
   const described = describeStack(parts, sample);

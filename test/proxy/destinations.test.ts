@@ -15,13 +15,10 @@ import type { NameSpec } from "../../proxy/control/name-spec.ts";
 import { Names } from "../../proxy/control/names.ts";
 import { DataPlane, type PlaneSettings } from "../../proxy/data-plane.ts";
 import { Destinations } from "../../proxy/destinations.ts";
-import { LoadMeter } from "../../proxy/own-load/index.ts";
 import { type ListenerPlan, plainDestination } from "../../proxy/plan.ts";
-import { RouteBreakers } from "../../proxy/route-breakers.ts";
+import { createStackParts } from "../../proxy/stack-parts.ts";
 import { systemRandom } from "../../proxy/system.ts";
 import { WorkerPlanes } from "../../proxy/workers/index.ts";
-import { FallbackTally, Faults } from "../../resilience/index.ts";
-import { RequestTally } from "../../telemetry/index.ts";
 import { call, startApp } from "../support/apps.ts";
 import { freePorts } from "../support/consul.ts";
 import { eventually } from "../support/consul-cluster.ts";
@@ -63,18 +60,7 @@ const EMPTY_PLAN = { routes: [], destinations: {}, listeners: {}, situation: {} 
 
 test("the caller who asks for a name that is known at once does not wait", async (t) => {
   const clock = new ManualClock();
-  const parts = {
-    clock,
-    random: systemRandom,
-    log: LOG.log,
-    tally: new RequestTally(),
-    loadMeter: new LoadMeter(),
-    routeBreakers: new RouteBreakers({ clock: clock, random: systemRandom, log: LOG.log }),
-    retrySwitch: { enabled: true },
-    writeAccess: undefined,
-    faults: new Faults(),
-    fallbacks: new FallbackTally(),
-  };
+  const parts = createStackParts({ clock, random: systemRandom, log: LOG.log });
   const destinations: Destinations = new Destinations(parts, (name) =>
     destinations.lead(name, orders(1), { orders: [] }),
   );

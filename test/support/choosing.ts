@@ -16,12 +16,10 @@ import {
   ProxyError,
   type ProxyResponse,
 } from "../../core/index.ts";
-import { LoadMeter } from "../../proxy/own-load/index.ts";
-import { RouteBreakers } from "../../proxy/route-breakers.ts";
 import { endpoint as endpointStack, type Lane, upstream as upstreamStack } from "../../proxy/stack.ts";
+import { createStackParts } from "../../proxy/stack-parts.ts";
 import { type Situation, Upstream, type UpstreamOptions } from "../../proxy/upstream/index.ts";
-import { type BreakerState, FallbackTally, Faults } from "../../resilience/index.ts";
-import { RequestTally } from "../../telemetry/index.ts";
+import type { BreakerState } from "../../resilience/index.ts";
 import { exchangeOf, responseOf } from "./exchange.ts";
 import { ManualClock, settled } from "./manual-clock.ts";
 import { seededRandom } from "./seeded-random.ts";
@@ -69,20 +67,7 @@ export function choosing(
     for (const listener of heard) listener();
   };
   const log: Log = { debug() {}, info: tell, warn: tell, error() {} };
-  const tally = new RequestTally();
-  const retrySwitch = { enabled: true };
-  const parts = {
-    clock,
-    random,
-    log,
-    tally,
-    loadMeter: new LoadMeter(),
-    routeBreakers: new RouteBreakers({ clock, random, log }),
-    retrySwitch,
-    writeAccess: undefined,
-    faults: new Faults(),
-    fallbacks: new FallbackTally(),
-  };
+  const parts = createStackParts({ clock, random, log });
   const upstream = new Upstream(
     "orders",
     options ?? optionsOf("balancing: { algorithm: random }"),
