@@ -82,7 +82,7 @@ export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[]
     ...(of.endpoint.unwell === undefined ? {} : { unwell: of.endpoint.unwell }),
     ...(upstream.options.outliers === undefined ? {} : standingView(of.standing, nowMs)),
     ...warmthView(upstream.warmth(of.key)),
-    ...saidView(upstream.loadProbes?.lastOf(of)),
+    ...saidView(upstream.choice.loadProbes?.lastOf(of)),
     ...breakerView(of.ownBreaker, upstream.options.breaker.mode, nowMs),
     inFlight: of.inFlight,
     latencyMs: thousandths(of.latency.estimateMs(nowMs, of.inFlight === 0)),

@@ -223,7 +223,7 @@ function upstreamLayers(parts: StackParts, to: Upstream, lane: Lane): Layer[] {
         requeueBudget: to.trying.requeueBudget,
         budgetIsShared: to.trying.hedging !== undefined,
         switch: parts.retrySwitch,
-        prospect: (exchange, nowMs) => to.prospect(exchange, nowMs),
+        prospect: (exchange, nowMs) => to.choice.prospect(exchange, nowMs),
         onRefused: (_, reason) => to.trying.countRefused(reason),
       },
       lane.retries ?? retries,
@@ -242,7 +242,7 @@ function hedgeLayers({ clock, retrySwitch }: StackParts, to: Upstream): Layer[] 
     ...hedging,
     switch: retrySwitch,
     replayBytes: retries.replayBytes,
-    hasOther: (exchange: Exchange, nowMs: number) => to.prospect(exchange, nowMs).another,
+    hasOther: (exchange: Exchange, nowMs: number) => to.choice.prospect(exchange, nowMs).another,
     onHedge: (outcome: string) => to.trying.countHedge(outcome),
   };
   return [hedge(parts, options)];
@@ -253,7 +253,7 @@ function endpointLayers(parts: StackParts, of: Upstream, to: UpstreamEndpoint): 
     // Outside the breaker, so that the balancer sees what each attempt cost, refused ones included.
     load(of, to, parts.clock),
     // Inside it, as what an endpoint says of its load is no part of its answer. Only where the algorithm goes by it.
-    ...(of.loadProbes === undefined ? [] : [heardLoad(of.loadProbes, to, parts.clock)]),
+    ...(of.choice.loadProbes === undefined ? [] : [heardLoad(of.choice.loadProbes, to, parts.clock)]),
     // Innermost: it judges the endpoint alone, by the outcome of every single attempt.
     breakerLayer(to.breaker, to.key, of.breakers.rules),
   ];

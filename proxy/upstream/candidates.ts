@@ -126,6 +126,11 @@ export class Candidates {
     this.#open();
   }
 
+  /** How many there are, whether they may be chosen or not. */
+  get count(): number {
+    return this.#all.length;
+  }
+
   /** How one of them stands has changed. */
   changed(): void {
     this.#kept = undefined;

@@ -1,21 +1,19 @@
 /**
- * What an upstream keeps for attempts after and beside the first: the budgets, the latencies that hedges go by, what was
- * counted of them, and what there is to send another attempt to.
+ * What an upstream keeps for attempts after and beside the first: the budgets, the latencies that hedges go by, and what was
+ * counted of them.
  *
- * Apart from the upstream, which chooses an endpoint for an attempt: whether there is to be one is asked here.
+ * Apart from the choice of an endpoint (choice.ts): whether there is to be another attempt at all is asked here.
  */
 import { type Exchange, ProxyError } from "../../core/index.ts";
 import {
   HedgeBudget,
   type HedgeOptions,
   isRetryable,
-  type Prospect,
   RecentLatency,
   RetryBudget,
   type RetryOptions,
   type RetryRefusal,
 } from "../../resilience/index.ts";
-import type { UpstreamEndpoint } from "./endpoint.ts";
 
 const BROKEN = new ProxyError("upstream_reset", "the answer broke");
 
@@ -56,50 +54,4 @@ export class Trying {
     exchange.retryRefused = "response_started";
     this.countRefused("response_started");
   }
-}
-
-/**
- * Those that a further attempt should go to: not tried and not to be left alone, of the request's own part of the
- * traffic, or else of any, in reserve or used.
- * @param parts from the request's own to everybody
- */
-export function othersOf(
-  parts: readonly (readonly UpstreamEndpoint[])[],
-  exchange: Exchange,
-  nowMs: number,
-): readonly UpstreamEndpoint[] {
-  for (const part of parts) {
-    const others = part.filter((endpoint) => isOther(endpoint, exchange, nowMs));
-    if (others.length > 0) return others;
-  }
-  return [];
-}
-
-/** Whether it has not been tried for this request and nobody was told to leave it alone. */
-export function isOther({ key, latency }: UpstreamEndpoint, exchange: Exchange, nowMs: number): boolean {
-  return !exchange.hasTried(key) && !latency.isHeldOff(nowMs);
-}
-
-/** @param endpoints all that a further attempt may go to */
-export function prospectAmong(
-  endpoints: readonly UpstreamEndpoint[],
-  exchange: Exchange,
-  nowMs: number,
-): Prospect {
-  let waitMs = Number.POSITIVE_INFINITY;
-  let another = false;
-  for (const endpoint of endpoints) {
-    waitMs = Math.min(waitMs, endpoint.latency.heldOffForMs(nowMs));
-    another ||= isOther(endpoint, exchange, nowMs);
-  }
-  return { another, waitMs: endpoints.length === 0 ? 0 : waitMs };
-}
-
-/** Those that have not asked to be left alone; all of them where all have. */
-export function leftInPeace(
-  endpoints: readonly UpstreamEndpoint[],
-  nowMs: number,
-): readonly UpstreamEndpoint[] {
-  const others = endpoints.filter(({ latency }) => !latency.isHeldOff(nowMs));
-  return others.length === 0 ? endpoints : others;
 }

@@ -1,25 +1,17 @@
 /**
- * One upstream at run time: the current endpoints, what has been learned about each, and which may be chosen.
+ * One upstream at run time: the current endpoints, what has been learned about each, and what all of them share. Which of them an
+ * attempt goes to is choice.ts's to say.
  *
  * Discovery replaces the list of endpoints as a whole; here the old and the new list are reconciled by key, so
  * that latency, breaker and connections of those that stay are kept, and those that go finish what they began.
  */
-import {
-  type Balancer,
-  type BalancingOptions,
-  createBalancer,
-  HASHING_ALGORITHMS,
-  isAsking,
-} from "../../balancing/index.ts";
+import { HASHING_ALGORITHMS } from "../../balancing/index.ts";
 import {
   type Clock,
   type Endpoint,
-  type Exchange,
   endpointKey,
   type Handler,
   type Log,
-  ProxyError,
-  type ProxyResponse,
   type Random,
 } from "../../core/index.ts";
 import {
@@ -28,31 +20,22 @@ import {
   ConcurrencyLimit,
   type ConcurrencyOptions,
   type HedgeOptions,
-  mayBeRepeated,
   OutlierDetection,
   type OutlierOptions,
-  type Prospect,
   type RetryOptions,
   type TimeoutOptions,
 } from "../../resilience/index.ts";
 import type { UpstreamCounts } from "../../telemetry/index.ts";
-import { type CandidateOptions, Candidates, type Part } from "./candidates.ts";
+import { type CandidateOptions, Candidates } from "./candidates.ts";
+import { type ChoiceOptions, EndpointChoice } from "./choice.ts";
 import type { Situation } from "./division.ts";
 import { type Reach, UpstreamEndpoint } from "./endpoint.ts";
 import { EndpointBreakers } from "./endpoint-breakers.ts";
-import { LoadProbes } from "./load-probes.ts";
 import { ConnectionPool } from "./pool.ts";
-import { type HashKey, RequestHashes } from "./request-hash.ts";
-import { rememberBy, type StickyOptions, StickySessions } from "./sticky.ts";
-import { isOther, leftInPeace, othersOf, prospectAmong, Trying } from "./trying.ts";
+import { Trying } from "./trying.ts";
 
 /** Everything that the configuration says about an upstream, defaults filled in. */
-export interface UpstreamOptions {
-  readonly balancing: BalancingOptions;
-  /** What a request is known by, for algorithms that choose by it; the first that it has. */
-  readonly hash: readonly HashKey[];
-  /** Undefined where callers are not kept with the endpoint that answered them. */
-  readonly sticky?: StickyOptions | undefined;
+export interface UpstreamOptions extends ChoiceOptions {
   /** Who is chosen from at all, and for which part of the requests. */
   readonly candidates: Omit<CandidateOptions, "patienceMs">;
   /** Undefined where outliers are not looked for. */
@@ -84,12 +67,8 @@ export class Upstream {
   readonly limit: ConcurrencyLimit;
   readonly breakers: EndpointBreakers;
   readonly trying: Trying;
-  /** Where the algorithm goes by what endpoints say of their own load. */
-  readonly loadProbes: LoadProbes | undefined;
-  /** Sets the cookies with which the caller of an answer comes back to its endpoint; undefined where there are none. */
-  readonly remember: ((exchange: Exchange, response: ProxyResponse) => ProxyResponse) | undefined;
+  readonly choice: EndpointChoice;
   readonly #parts: UpstreamParts;
-  readonly #balancer: Balancer;
   readonly #pool: ConnectionPool;
   readonly #reach: Reach;
   readonly #attempts = new Map<string, number>();
@@ -99,8 +78,6 @@ export class Upstream {
   readonly #endpoints = new Map<string, UpstreamEndpoint>();
   #list: readonly UpstreamEndpoint[] = [];
   #generation = 0;
-  readonly #hashes: RequestHashes | undefined;
-  readonly #sticky: StickySessions | undefined;
   /** Counted apart from the map: a hash for every request is more than the count is worth. */
   #succeeded = 0;
 
@@ -116,15 +93,14 @@ export class Upstream {
     this.limit = new ConcurrencyLimit(options.limits, parts.random);
     this.trying = new Trying(options.retries, options.hedge);
     this.#parts = parts;
-    this.#balancer = createBalancer(options.balancing, parts.random);
-    this.loadProbes = isAsking(this.#balancer)
-      ? new LoadProbes(name, this.#balancer, parts.clock)
-      : undefined;
     this.#candidates = new Candidates(candidateOptions(options), parts.random, parts.situation);
+    this.choice = new EndpointChoice(options, {
+      ...parts,
+      upstream: name,
+      candidates: this.#candidates,
+      openForMs: options.breaker.openForMs,
+    });
     this.#detection = this.#createDetection();
-    this.#hashes = options.hash.length === 0 ? undefined : new RequestHashes(options.hash);
-    this.#sticky = options.sticky === undefined ? undefined : this.#createSticky(options.sticky);
-    this.remember = rememberBy(this.#hashes, this.#sticky);
     this.breakers = new EndpointBreakers(options.breaker, {
       ...parts,
       upstream: name,
@@ -171,7 +147,7 @@ export class Upstream {
     this.breakers.came(cameKeys);
     this.#candidates.replace(list, cameKeys, leftKeys, this.#parts.clock.now());
     this.#detection?.change(cameKeys, leftKeys);
-    this.#sticky?.replace(list);
+    this.choice.replace(list);
   }
 
   /**
@@ -211,79 +187,6 @@ export class Upstream {
   /** Where this sidecar is, or who does the same, has changed. */
   situate(situation: Situation): void {
     this.#candidates.situate(situation);
-  }
-
-  /**
-   * The endpoint for the next attempt: for the first, the one that a cookie of the request names; else not one that its
-   * breaker refuses, and not one that was tried already while another is left.
-   * @param mayRetry whether a failed attempt may be followed by another
-   * @throws ProxyError no_endpoint or breaker_open
-   */
-  choose(exchange: Exchange, mayRetry: boolean): UpstreamEndpoint {
-    if (this.#endpoints.size === 0)
-      throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.name}`);
-    const nowMs = this.#parts.clock.now();
-    const isFirst = exchange.attempts === 0;
-    const candidates = this.#candidates;
-    const kept = isFirst ? this.#sticky?.endpointFor(exchange) : undefined;
-    // With nobody but callers that keep their endpoints, one that is on trial would never come back.
-    if (kept !== undefined && candidates.longestTrialMs(nowMs) < OVERDUE * this.options.breaker.openForMs)
-      return kept;
-    const hash = this.#hashes?.of(exchange);
-    const part = candidates.draw(nowMs, hash);
-    this.loadProbes?.ask(candidates.everybody(nowMs));
-    const isLast = isFirst && part.endpoints.length === 0;
-    const chosen =
-      (isFirst && candidates.hasTrials(nowMs)
-        ? this.#onTrial(exchange, mayRetry, isLast, nowMs)
-        : undefined) ??
-      kept ??
-      (isFirst
-        ? this.#balancer.pick(part.endpoints, nowMs, hash, part.inFlight)
-        : this.#another(exchange, part, nowMs, hash));
-    if (chosen !== undefined) return chosen;
-    throw new ProxyError("breaker_open", `the breakers of all ${this.#endpoints.size} endpoints are open`);
-  }
-
-  /** For a further attempt: one that has not failed this request yet, or at last one that has. */
-  #another(
-    exchange: Exchange,
-    { endpoints, inFlight }: Part,
-    nowMs: number,
-    hash: number | undefined,
-  ): UpstreamEndpoint | undefined {
-    // Of very many, hardly any has been tried: to leave those out would cost a walk.
-    for (let draws = 0; hash === undefined && endpoints.length > MANY && draws < 3; draws++) {
-      const drawn = this.#balancer.pick(endpoints, nowMs, hash, inFlight);
-      if (drawn !== undefined && isOther(drawn, exchange, nowMs)) return drawn;
-    }
-    const everybody = this.#candidates.everybody(nowMs);
-    const others = othersOf([endpoints, this.#candidates.well(), everybody], exchange, nowMs);
-    return (
-      this.#balancer.pick(others, nowMs, hash) ??
-      this.#onTrial(exchange, false, true, nowMs) ??
-      this.#balancer.pick(leftInPeace(everybody, nowMs), nowMs, hash)
-    );
-  }
-
-  /** What a further attempt could go to. */
-  prospect(exchange: Exchange, nowMs: number): Prospect {
-    const candidates = this.#candidates;
-    return prospectAmong([...candidates.well(), ...candidates.everybody(nowMs)], exchange, nowMs);
-  }
-
-  #onTrial(
-    exchange: Exchange,
-    mayRetry: boolean,
-    isLast: boolean,
-    nowMs: number,
-  ): UpstreamEndpoint | undefined {
-    return this.#candidates.takeProbe(nowMs, {
-      // Without retries all requests are alike.
-      mayBeRepeated: !mayRetry || mayBeRepeated(exchange),
-      isLast,
-      isWanted: ({ key }) => !exchange.hasTried(key),
-    });
   }
 
   countAttempt(outcome: string): void {
@@ -338,15 +241,6 @@ export class Upstream {
     this.breakers.stop();
   }
 
-  /** Where nobody's health is believed, one of those that are used keeps its callers although something is said of it. */
-  #createSticky(options: StickyOptions): StickySessions {
-    const { clock } = this.#parts;
-    return new StickySessions(
-      options,
-      (endpoint) => endpoint.isWell || this.#candidates.includes(endpoint, clock.now()),
-    );
-  }
-
   #createDetection(): OutlierDetection | undefined {
     const { outliers } = this.options;
     if (outliers === undefined) return undefined;
@@ -369,12 +263,6 @@ export class Upstream {
     });
   }
 }
-
-/** How many times as long as a breaker is open a trial waits for a request without a cookie. */
-const OVERDUE = 4;
-
-/** So many endpoints are left out one by one where a request has tried them. */
-const MANY = 64;
 
 const NONE: ReadonlyMap<string, number> = new Map();
 

@@ -78,7 +78,7 @@ export function choosing(
   t.teardown(() => upstream.stop());
   const of = (address: string) => upstream.endpoints.find(({ endpoint }) => endpoint.address === address)!;
   const choose = (exchange = exchangeOf(), mayRetry = true) =>
-    upstream.choose(exchange, mayRetry).endpoint.address;
+    upstream.choice.endpointFor(exchange, mayRetry).endpoint.address;
   const pass = (ms: number) => {
     for (let left = ms; left > 0; left -= STEP_MS) {
       const step = Math.min(STEP_MS, left);
@@ -131,7 +131,7 @@ export function choosing(
     /** The endpoints that a request is sent to which fails at each of so many. */
     attempts(exchange: Exchange, times: number): string[] {
       return Array.from({ length: times }, () => {
-        const { key, endpoint } = upstream.choose(exchange, true);
+        const { key, endpoint } = upstream.choice.endpointFor(exchange, true);
         exchange.beginAttempt(key);
         return endpoint.address;
       });

@@ -86,7 +86,7 @@ test("a further attempt goes to whom the request has not tried, also in another 
   const world = choosing(t, [named("a0"), named("b0", { priority: 1 })]);
   const exchange = exchangeOf();
   const tried = () => {
-    const endpoint = world.upstream.choose(exchange, true);
+    const endpoint = world.upstream.choice.endpointFor(exchange, true);
     exchange.beginAttempt(endpoint.key);
     return endpoint.endpoint.address;
   };
@@ -97,7 +97,7 @@ test("a further attempt goes to whom the request has not tried, also in another 
   const other = exchangeOf();
   const seen = new Set<string>();
   for (let i = 0; i < 2; i++) {
-    const endpoint = two.upstream.choose(other, true);
+    const endpoint = two.upstream.choice.endpointFor(other, true);
     other.beginAttempt(endpoint.key);
     seen.add(endpoint.endpoint.address);
   }
