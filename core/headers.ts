@@ -37,9 +37,16 @@ export function removeHeader(headers: HeaderPairs, lowerCaseName: string): void 
   }
 }
 
-/** Compares a field name of any case with a lower-case one; lengths differ for nearly all, so they are asked first. */
+/**
+ * Compares a field name of any case with a lower-case one. Nearly all differ in their length or in their last letter, so those are
+ * asked first: to lower the case of a name is to make a string.
+ */
 export function isName(name: string, lowerCaseName: string): boolean {
+  const last = lowerCaseName.length - 1;
   return (
-    name.length === lowerCaseName.length && (name === lowerCaseName || name.toLowerCase() === lowerCaseName)
+    name.length === last + 1 &&
+    // The two cases of a letter differ in this bit alone.
+    ((name.charCodeAt(last) ^ lowerCaseName.charCodeAt(last)) & ~32) === 0 &&
+    (name === lowerCaseName || name.toLowerCase() === lowerCaseName)
   );
 }
