@@ -3,8 +3,8 @@
  * about its calls. Agents before 1.9 do not merge it into the definition of a sidecar, and none says where a value comes
  * from, so it is read by itself.
  */
+import { field, list, text } from "../json-values.ts";
 import { readTuning, type UpstreamTuning } from "./sidecar-definition.ts";
-import { field, list, text } from "./values.ts";
 import type { ConsulQuery } from "./watch.ts";
 
 export interface ServiceDefaults {

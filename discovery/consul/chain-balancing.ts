@@ -2,7 +2,8 @@
  * How a service-resolver wants a choice to be made among the instances of a target.
  */
 import { COOKIE_NAME, COOKIE_PATH } from "../../core/index.ts";
-import { count, durationMs, field, list, text } from "./values.ts";
+import { field, list, text } from "../json-values.ts";
+import { count, durationMs } from "./values.ts";
 
 export interface ChainBalancing {
   /** In Consul's words: `least_request`, `ring_hash`. Undefined when nothing is said. */

@@ -5,8 +5,9 @@
  * for those after it. So whatever is not known in a match leaves the route out, and what is not known in a destination is
  * said, while the route stands.
  */
+import { field, list, text } from "../json-values.ts";
 import { readPattern } from "./pattern.ts";
-import { count, entries, field, limitMs, list, text, texts } from "./values.ts";
+import { count, entries, limitMs, texts } from "./values.ts";
 
 export interface ValueMatch {
   readonly name: string;

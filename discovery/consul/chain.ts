@@ -5,6 +5,7 @@
  * The agent's answer is a graph whose nodes may share others. It is walked once: a splitter that leads to splitters is
  * multiplied out, so that what is left is flat, and is what heddle's own routes are.
  */
+import { field, list, text } from "../json-values.ts";
 import { type ChainBalancing, readBalancing } from "./chain-balancing.ts";
 import {
   type ChainDestination,
@@ -18,7 +19,7 @@ import {
   readEdits,
   readMatch,
 } from "./chain-route.ts";
-import { atLeast, bounded, durationMs, field, limitMs, list, number, text } from "./values.ts";
+import { atLeast, bounded, durationMs, limitMs, number } from "./values.ts";
 import type { ConsulQuery } from "./watch.ts";
 
 export type { ChainDestination, ChainHeaders, ChainMatch, HeaderEdits, ValueMatch } from "./chain-route.ts";

@@ -11,7 +11,7 @@ import { EventEmitter } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import type Consul from "consul";
 import type { Clock } from "../../core/index.ts";
-import { oneLine } from "./health-entries.ts";
+import { oneLine } from "../json-values.ts";
 import type { ConsulOptions } from "./options.ts";
 import { readTls } from "./tls.ts";
 import { Token } from "./token.ts";

@@ -10,6 +10,7 @@
  */
 import { endpointKey, identityText, type PeerIdentity } from "../../core/index.ts";
 import { isCallable } from "../address.ts";
+import { field, isPort, oneLine, text } from "../json-values.ts";
 import type { Instance, Labels, RegistryHealth } from "../source.ts";
 
 export interface HealthReading {
@@ -182,30 +183,4 @@ function wanAddress(registered: unknown, node: unknown): { address: string; port
   // Consul says 0 for "the same".
   const port = field(tagged, "Port") || field(registered, "Port");
   return address !== undefined && isPort(port) ? { address, port } : undefined;
-}
-
-function isPort(value: unknown): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
-}
-
-/** A member of something that should be an object. */
-export function field(value: unknown, key: string): unknown {
-  return typeof value === "object" && value !== null && Object.hasOwn(value, key)
-    ? (value as Record<string, unknown>)[key]
-    : undefined;
-}
-
-/** What others have said, as it may stand in a log and on a page: without line breaks and what else is not to be seen. */
-export function oneLine(said: string, most: number): string {
-  // Cut first, since a check may have said megabytes.
-  const part = said.slice(0, 4 * most);
-  return part
-    .replaceAll(/[\s\p{Cc}\p{Cf}]+/gu, " ")
-    .trim()
-    .slice(0, most);
-}
-
-/** A text that is not empty. */
-export function text(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
 }

@@ -11,12 +11,12 @@
 import type { Clock, Log, Random } from "../../core/index.ts";
 import { backoffMs } from "../../resilience/index.ts";
 import type { Probe } from "../health/probe.ts";
+import { field, list, text } from "../json-values.ts";
 import { sleep } from "../sleep.ts";
 import { TokenBucket } from "../token-bucket.ts";
 import { CALL_MS, type ConsulAnswer, type ConsulClient, ConsulRefusal } from "./client.ts";
 import { readHealthEntries } from "./health-entries.ts";
 import type { ServiceRegistration } from "./service-registration.ts";
-import { field, list, text } from "./values.ts";
 import { waitLimitMs } from "./watch.ts";
 
 export interface RegistrationParts {

@@ -4,20 +4,8 @@
  *
  * What cannot be done is said and never silently ignored: an operator who has set a limit believes that it holds.
  */
-
-import {
-  atLeast,
-  bounded,
-  count,
-  durationMs,
-  entries,
-  field,
-  isPort,
-  list,
-  number,
-  text,
-  whole,
-} from "./values.ts";
+import { field, isPort, list, text } from "../json-values.ts";
+import { atLeast, bounded, count, durationMs, entries, number, whole } from "./values.ts";
 import type { ConsulQuery } from "./watch.ts";
 
 export interface SidecarDefinition {

@@ -1,8 +1,9 @@
 /**
  * The instances of one service in Consul, or those that a prepared query finds, as a source of endpoints.
  */
+import { field } from "../json-values.ts";
 import type { Instance, Sink, Source } from "../source.ts";
-import { field, type ReadingOptions, readHealthEntries } from "./health-entries.ts";
+import { type ReadingOptions, readHealthEntries } from "./health-entries.ts";
 import type { ConsulRegistry } from "./registry.ts";
 import type { ConsulQuery } from "./watch.ts";
 

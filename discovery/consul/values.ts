@@ -1,14 +1,8 @@
 /**
- * Reading what Consul's JSON says, where a value may be missing, a number may have come as a text (operators write both in
+ * What Consul's JSON has beyond what every registry's has: a number may have come as a text (operators write both in
  * opaque configuration, and Consul's own proxy reads both), and a duration is a text of Go's.
  */
-import { field, text } from "./health-entries.ts";
-
-export { field, text };
-
-export function list(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
+import { list } from "../json-values.ts";
 
 export function entries(value: unknown): readonly (readonly [string, unknown])[] {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
@@ -39,10 +33,6 @@ export function whole(value: unknown): number | undefined {
 
 export function atLeast(least: number, value: number | undefined): number | undefined {
   return value !== undefined && value >= least ? value : undefined;
-}
-
-export function isPort(value: number | undefined): value is number {
-  return value !== undefined && Number.isInteger(value) && value >= 1 && value <= 65_535;
 }
 
 const UNITS_MS: Readonly<Record<string, number>> = {

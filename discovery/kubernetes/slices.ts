@@ -12,6 +12,7 @@
  */
 import { endpointKey } from "../../core/index.ts";
 import { isCallable } from "../address.ts";
+import { field, isPort, list, text } from "../json-values.ts";
 import type { Instance, Labels } from "../source.ts";
 
 /** What is wanted of each slice. */
@@ -139,21 +140,4 @@ function choosePort(ports: readonly unknown[], wanted: string | number | undefin
   }
   const sought = wanted === undefined ? "no TCP port with a number" : `no TCP port ${JSON.stringify(wanted)}`;
   return `${sought}; there is ${names.join(", ") || "none"}`;
-}
-
-function isPort(value: unknown): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
-}
-
-function field(value: unknown, key: string): unknown {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
-}
-
-/** Kubernetes writes an empty list as null. */
-function list(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
 }
