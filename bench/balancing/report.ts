@@ -3,7 +3,7 @@
  *
  * The same Markdown goes to the terminal and into docs/benchmarks.md, so that no figure is copied by hand.
  */
-import { median } from "../scale/report.ts";
+import { median } from "../median.ts";
 import type { Results, Row } from "./scenes.ts";
 import { mediansOf, ratioOf } from "./turns.ts";
 

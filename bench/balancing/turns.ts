@@ -5,7 +5,7 @@
  * medians: contenders of the same round met the same minute of the machine.
  */
 
-import { median } from "../scale/report.ts";
+import { median } from "../median.ts";
 import { Samples } from "../simulate/measures.ts";
 import type { Sample } from "./callers.ts";
 

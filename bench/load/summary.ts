@@ -4,6 +4,7 @@
  * A ratio is the median of the ratios within each round, not the ratio of two medians: what slows the machine
  * for a while slows both sides of a round, and so cancels out.
  */
+import { median } from "../median.ts";
 import type { Measurement, Result } from "./rounds.ts";
 
 const BASELINES = ["nginx", "http-proxy"] as const;
@@ -42,13 +43,6 @@ export function summarize(results: readonly Result[]): readonly Row[] {
       failure: result.failure,
     };
   });
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const upper = sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-  const lower = sorted[Math.ceil(sorted.length / 2) - 1] ?? Number.NaN;
-  return (lower + upper) / 2;
 }
 
 function ratios(result: Result, results: readonly Result[]): Partial<Record<Baseline, number>> {

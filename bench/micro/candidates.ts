@@ -34,7 +34,3 @@ export function makeBusy(candidates: readonly Replica[], nowMs: number, random: 
   }
   return inFlight;
 }
-
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
-}

@@ -15,7 +15,8 @@ import { parseConfig } from "../../config/index.ts";
 import type { Endpoint } from "../../core/index.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
 import { Upstream } from "../../proxy/upstream/index.ts";
-import { makeBusy, median, replicas } from "./candidates.ts";
+import { median } from "../median.ts";
+import { makeBusy, replicas } from "./candidates.ts";
 
 const ENDPOINTS = 10_000;
 const CHANGES = 200;

@@ -7,7 +7,8 @@
  */
 import { type BalancingOptions, createBalancer, hash32 } from "../../balancing/index.ts";
 import { systemRandom } from "../../proxy/system.ts";
-import { makeBusy, median, type Replica, replicas } from "./candidates.ts";
+import { median } from "../median.ts";
+import { makeBusy, type Replica, replicas } from "./candidates.ts";
 
 const COUNTS = [10, 100, 10_000] as const;
 const WEIGHTS = ["equal", "unequal"] as const;

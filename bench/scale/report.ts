@@ -22,9 +22,3 @@ export function table(figures: readonly Figure[], before: readonly string[] = []
   const stay = before.filter((row) => !rows.some((other) => named(other) === named(row)));
   return ["| what | measured | target | | from |", "|---|---|---|---|---|", ...stay, ...rows].join("\n");
 }
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
