@@ -25,14 +25,17 @@ export function accessLog(write: AccessLogWriter): Layer {
 }
 
 /** `upstreamMs` is what the endpoint took to begin its answer; `transferMs` what the body then took to pass. */
-const WAIT_FIELDS: readonly (readonly [Wait, string])[] = [
-  ["queue", "queueMs"],
-  ["connection", "connectMs"],
-  ["response", "upstreamMs"],
-  ["backoff", "backoffMs"],
-  ["transfer", "transferMs"],
-  ["layer", "layerMs"],
-];
+const FIELD_OF: Readonly<Record<Wait, string>> = {
+  discovery: "discoveryMs",
+  queue: "queueMs",
+  connection: "connectMs",
+  response: "upstreamMs",
+  backoff: "backoffMs",
+  transfer: "transferMs",
+  layer: "layerMs",
+};
+// Every wait has one: what has none would be counted as the proxy's own time.
+const WAIT_FIELDS = Object.entries(FIELD_OF) as readonly (readonly [Wait, string])[];
 
 /**
  * The record of an exchange that is settled, as JSON members. Times are in milliseconds, sizes in bytes. `proxyMs` is

@@ -411,7 +411,7 @@ test("every wait has its own field, and the proxy's own time is what is left of 
   const exchange = exchangeOf({ nowMs: 0 });
   let nowMs = 0;
   for (const [i, wait] of (
-    ["queue", "connection", "response", "backoff", "transfer", "layer"] as const
+    ["queue", "connection", "response", "backoff", "transfer", "layer", "discovery"] as const
   ).entries()) {
     nowMs += 1;
     exchange.suspend(wait, nowMs, () => {});
@@ -420,14 +420,15 @@ test("every wait has its own field, and the proxy's own time is what is left of 
   }
   exchange.settle("success", nowMs + 0.25);
   t.match(recordOf(exchange), {
-    durationMs: 216.25,
+    durationMs: 287.25,
     queueMs: 10,
     connectMs: 20,
     upstreamMs: 30,
     backoffMs: 40,
     transferMs: 50,
     layerMs: 60,
-    proxyMs: 6.25,
+    discoveryMs: 70,
+    proxyMs: 7.25,
   });
 });
 
