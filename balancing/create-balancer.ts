@@ -1,5 +1,5 @@
 /**
- * From the name in the configuration to the algorithm. A new algorithm is one file and one line here.
+ * From the name in the configuration to the algorithm. A new algorithm is one file, its name in balancer.ts, and one line here.
  */
 import type { Random } from "../core/index.ts";
 import type { Balancer, BalancingAlgorithm, BalancingOptions } from "./balancer.ts";

@@ -5,7 +5,7 @@ export interface Command {
   /** The arguments as the help shows them. */
   readonly usage: string;
   readonly about: string;
-  /** Options that take a value, as node:util's parseArgs wants them. */
+  /** As node:util's parseArgs wants them. */
   readonly options: Readonly<
     Record<string, { readonly type: "string" | "boolean"; readonly default?: string }>
   >;

@@ -3,7 +3,7 @@
  * Types, validation, defaults and docs/heddle.schema.json all come from here.
  *
  * Each group ends in a transform to what the rooms ask for, with units in the names; a disagreement is found by
- * the compiler where the parts are put together (proxy/sidecar.ts).
+ * the compiler where the rooms are handed what they ask for (proxy/sidecar.ts, proxy/control/).
  */
 import * as v from "valibot";
 import type { ConsulOptions } from "../discovery/index.ts";

@@ -1,7 +1,7 @@
 /**
- * The one function that builds every part from a configuration and puts them together.
+ * Builds every part from a configuration and puts them together.
  *
- * Nothing else knows all rooms. What carries traffic is a data plane, in this thread or one in each of several workers; what
+ * Nothing else knows all of them. What carries traffic is a data plane, in this thread or one in each of several workers; what
  * there is once is the control plane, which tells them where names lead, and the admin port. What is built here is started
  * and drained here, in an order that is part of the contract: peers are told first, inbound traffic ends before
  * outbound, since the app still needs its peers while it finishes.

@@ -4,8 +4,8 @@
  * A deadline is a number, not a timer: everything that waits further in bounds its wait by it, so a request
  * that is answered in time pays nothing for it. It is the shorter of what is configured and of what the caller gives
  * (caller-deadline.layer.ts). What is configured counts from the end of the request's body, as an upload takes
- * as long as the caller needs; what a caller gives
- * counts from the head, as it is the caller who waits. Both end with the response's head, as a download may take as long as bytes flow.
+ * as long as the caller needs; what a caller gives counts from the head, as it is the caller who waits. Both end with
+ * the response's head, as a download may take as long as bytes flow.
  */
 import type { Clock, Handler, Layer } from "../core/index.ts";
 import { deadlineExceeded } from "./deadline.ts";

@@ -1,10 +1,10 @@
 /**
  * Answers in place of an upstream that cannot: with the last good answer to the same question, or with what the route says.
  *
- * Outside of all that may fail further in, as it is for what is left when breakers have refused and retries are used up; inside of telemetry, which
- * notes the failure all the same. A good answer is taken down while it streams: its body remembers what passes, and it is kept when
- * the caller has got the last byte, so nobody waits for it. What came to be known meanwhile is worth more: an answer on its way
- * when its place was changed, or was gone, is not kept.
+ * Outside of all that may fail further in, as it is for what is left when breakers have refused and retries are used up;
+ * inside of telemetry, which notes the failure all the same. A good answer is taken down while it streams: its body
+ * remembers what passes, and it is kept when the caller has got the last byte, so nobody waits for it. What came to be
+ * known meanwhile is worth more: an answer on its way when its place was changed, or was gone, is not kept.
  */
 import {
   asProxyError,

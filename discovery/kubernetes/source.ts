@@ -1,9 +1,9 @@
 /**
  * Follows the EndpointSlices of one Service in Kubernetes: a list, and from its version on a watch.
  *
- * The official client's informer is not used (docs/decisions/0014-kubernetes-by-plain-watch.md): it ends with the first error that is not a 410, drops
- * what it cannot parse, and reads no clock but its own. Here an answer that is not understood is an outage and never a
- * loss: all is listed again, after a pause that spreads sidecars out. Only an end is not an outage. The server ends
+ * The official client's informer is not used (docs/decisions/0014-kubernetes-by-plain-watch.md): it ends with the first
+ * error that is not a 410, drops what it cannot parse, and reads no clock but its own. Here an answer that is not
+ * understood is an outage and never a loss: all is listed again, after a pause that spreads sidecars out. Only an end is not an outage. The server ends
  * every watch after some minutes, load balancers and restarts end it earlier, and the next one goes on from the last version.
  *
  * The list asks for what is true now (no resourceVersion) and not for what some server has in memory (version 0): after

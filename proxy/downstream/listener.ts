@@ -1,6 +1,6 @@
 /**
- * One listening port: connections in, exchanges to a stack, and everything that is open kept in two sets, so
- * that it can be shown and drained.
+ * One listening port: connections in, exchanges to a stack, and a list of everything that is open, so that it can be
+ * shown and drained.
  */
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";

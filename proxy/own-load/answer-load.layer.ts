@@ -5,9 +5,9 @@
  * app takes is measured here all the same, from the head of the request to that of the answer: waiting for a turn in
  * front of the app is part of its load.
  */
-import { Body, type Clock, type Handler, headerValue, type Layer, removeHeader } from "../../core/index.ts";
+import { Body, type Clock, type Handler, type Layer, removeHeader } from "../../core/index.ts";
 import { CALLERS_LIMIT, isEndpointFailure } from "../../resilience/index.ts";
-import { ASK, asksOnlyForLoad, LOAD_HEADER, loadText } from "./load-header.ts";
+import { asksForLoad, asksOnlyForLoad, LOAD_HEADER, loadText } from "./load-header.ts";
 import type { LoadMeter } from "./load-meter.ts";
 
 export function answerLoad(meter: LoadMeter, clock: Clock): Layer {
@@ -25,7 +25,7 @@ export function answerLoad(meter: LoadMeter, clock: Clock): Layer {
             body: Body.empty(),
           });
         }
-        const isAsked = headerValue(exchange.headers, LOAD_HEADER) === ASK;
+        const isAsked = asksForLoad(exchange);
         if (isAsked) removeHeader(exchange.headers, LOAD_HEADER);
         if (isAsked) meter.noteAsked();
         if (!meter.isAsked) return next(exchange);

@@ -20,6 +20,7 @@ export function asksOnlyForLoad(exchange: Exchange): boolean {
   return method === "OPTIONS" && target === "*" && fault === undefined && asksForLoad(exchange);
 }
 
+/** Whether its answer is to say how loaded the app is. */
 export function asksForLoad({ headers }: Exchange): boolean {
   return headerValue(headers, LOAD_HEADER) === ASK;
 }

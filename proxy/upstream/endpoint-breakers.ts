@@ -48,7 +48,7 @@ export class EndpointBreakers {
     return this.#opened;
   }
 
-  /** These endpoints are new, or back: of those of which an operator has decided something that is so before their first request. */
+  /** These endpoints are new, or back: what an operator has decided of one holds before its first request. */
   came(keys: readonly string[]): void {
     if (this.#forced.size > 0) for (const key of keys) if (this.#forced.has(key)) this.#parts.need(key);
   }

@@ -9,8 +9,9 @@
  *
  * An answer that is the endpoint's failure begins no session: the caller would come back to who has just failed it. A
  * request that brings its cookie is nobody's trial as long as others may come: an endpoint that comes back from a breaker or
- * an ejection is tried by those who have none, and by one with a cookie, who keeps it, when none of them has come for long. The cookie goes on to the endpoint as it came: to cut it out would be to write
- * the caller's fields anew for each request, and it says nothing that the endpoint does not know.
+ * an ejection is tried by those who have none, and by one with a cookie, who keeps it, when none of them has come for long.
+ * The cookie goes on to the endpoint as it came: to cut it out would be to write the caller's fields anew for each request,
+ * and it says nothing that the endpoint does not know.
  */
 import { type Exchange, findCookie, type ProxyResponse } from "../../core/index.ts";
 import { isEndpointFailure } from "../../resilience/index.ts";

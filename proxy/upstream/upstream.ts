@@ -189,6 +189,7 @@ export class Upstream {
     this.#candidates.situate(situation);
   }
 
+  /** @param outcome as the label of the metric has it: `success`, how an answer was bad, or the code of an error */
   countAttempt(outcome: string): void {
     if (outcome === "success") this.#succeeded++;
     else this.#attempts.set(outcome, (this.#attempts.get(outcome) ?? 0) + 1);

@@ -21,7 +21,8 @@ test("shares are those of Envoy's tables of two and three levels", async (t) => 
 });
 
 test("who is in panic is as in Envoy's tables", async (t) => {
-  // Its documentation, "Panic threshold" (arch_overview/upstream/load_balancing/panic_threshold). The rows for 50/60 and 25/100 say 50/50 and 25/75, which its own formula does not; here are the formula's.
+  // Its documentation, "Panic threshold" (arch_overview/upstream/load_balancing). The page's rows for 50/60 and 25/100 say
+  // 50/50 and 25/75, which its own formula does not; here are the formula's.
   const rows: [healthy: number[], shares: number[], panic: boolean[]][] = [
     [
       [71, 100],
