@@ -19,3 +19,10 @@ export interface Timer {
   /** Harmless after the callback has run, and when called twice. */
   cancel(): void;
 }
+
+/** Resolves when so much time has passed. Nothing cuts it short: what can be called off waits in another way. */
+export function delay(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.schedule(delayMs, () => resolve());
+  });
+}

@@ -5,7 +5,7 @@
  * Where this process has started the app, the app is asked to end when nothing more comes in, and its way out stays open
  * until it has ended. Where somebody else ends it, nobody says when that is, and a quiet moment has to do.
  */
-import type { Clock, Log } from "../core/index.ts";
+import { type Clock, delay, type Log } from "../core/index.ts";
 import type { Listener } from "./downstream/index.ts";
 
 /** The end of a sidecar, as a data plane hears of it. */
@@ -66,7 +66,7 @@ export async function drain(parts: DrainParts): Promise<void> {
     for (const listener of parts.outbound) listener.leaveTunnels(spreadMs());
   });
   await within(parts.deregistered);
-  if (parts.inbound.length > 0) await within(pause(clock, Math.min(HEARD_MS, graceMs / 10)));
+  if (parts.inbound.length > 0) await within(delay(clock, Math.min(HEARD_MS, graceMs / 10)));
   for (const listener of parts.inbound) listener.stopAccepting();
   const unused = clock.schedule(Math.min(UNUSED_CONNECTIONS_MS, graceMs / 2), () => {
     for (const listener of parts.inbound) listener.closeIdle();
@@ -78,7 +78,7 @@ export async function drain(parts: DrainParts): Promise<void> {
   if (app === undefined) await within(inboundEnded);
   else {
     const leftMs = graceMs * APPS_SHARE - (clock.now() - startedAtMs);
-    await Promise.race([inboundEnded, app.ended, pause(clock, Math.max(0, leftMs))]);
+    await Promise.race([inboundEnded, app.ended, delay(clock, Math.max(0, leftMs))]);
     app.letGo();
     await within(app.ended);
   }
@@ -91,7 +91,7 @@ export async function drain(parts: DrainParts): Promise<void> {
     await within(Promise.all(busy.map((listener) => listener.until(() => listener.exchanges.size === 0))));
     if (app !== undefined) break;
     const served = begun(parts.outbound);
-    await within(pause(clock, Math.min(QUIET_MS, graceMs / 10)));
+    await within(delay(clock, Math.min(QUIET_MS, graceMs / 10)));
     const unread = parts.outbound.some((listener) => listener.unread);
     if (begun(parts.outbound) === served && inFlight(parts.outbound) === 0 && !unread) break;
   }
@@ -108,10 +108,4 @@ function begun(listeners: readonly Listener[]): number {
 
 function inFlight(listeners: readonly Listener[]): number {
   return listeners.reduce((total, listener) => total + listener.exchanges.size, 0);
-}
-
-function pause(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    clock.schedule(ms, () => resolve());
-  });
 }

@@ -21,7 +21,7 @@ const SLICES = 10;
 export class RetryBudget {
   readonly #options: RetryBudgetOptions;
   readonly #sliceMs: number;
-  /** Requests minus retries paid for, per slice of the window. */
+  /** Requests, and retries paid for, per slice of the window. */
   readonly #requests = new Float64Array(SLICES);
   readonly #spent = new Float64Array(SLICES);
   #slice = Number.NEGATIVE_INFINITY;

@@ -54,18 +54,7 @@ export const ANYWHERE: Prospect = { another: true, waitMs: 0 };
 export const MOST_RETRY_AFTER_MS = 1_000;
 
 /** Why a failed attempt was not repeated; the label values of heddle_retries_refused_total. */
-export type RetryRefusal =
-  | "attempts"
-  | "method"
-  | "body"
-  | "deadline"
-  | "budget"
-  | "caller_gone"
-  | "retry_after"
-  | "response_started"
-  | "switched_off";
-
-export const RETRY_REFUSALS: readonly RetryRefusal[] = [
+export const RETRY_REFUSALS = [
   "attempts",
   "method",
   "body",
@@ -75,7 +64,8 @@ export const RETRY_REFUSALS: readonly RetryRefusal[] = [
   "retry_after",
   "response_started",
   "switched_off",
-];
+] as const;
+export type RetryRefusal = (typeof RETRY_REFUSALS)[number];
 
 const CONDITIONS: Partial<Record<ErrorCode, RetryCondition>> = {
   connect_failed: "connectFailure",

@@ -4,9 +4,9 @@
  *
  * It carries no traffic. It turns what it is told into plans, and tells the data planes one change at a time.
  */
-import { hostname, networkInterfaces } from "node:os";
+import { hostname } from "node:os";
 import type { Config } from "../../config/index.ts";
-import { type Endpoint, endpointKey, type Timer } from "../../core/index.ts";
+import { delay, type Endpoint, endpointKey, type Timer } from "../../core/index.ts";
 import {
   ConsulRegistry,
   createProbe,
@@ -35,7 +35,7 @@ import { Names } from "./names.ts";
 import { Peers } from "./peers.ts";
 import { SidecarFollower, type SidecarOf } from "./sidecar-follower.ts";
 import { type CentralTuning, planOfSidecar, type SidecarPlan } from "./sidecar-plan.ts";
-import { WaysOut } from "./ways-out.ts";
+import { isOfThisMachine, WaysOut } from "./ways-out.ts";
 
 type Parts = Pick<StackParts, "clock" | "random" | "log">;
 
@@ -192,7 +192,7 @@ export class ControlPlane {
     await this.#registration?.stop();
     if (this.#follower === undefined) return;
     await this.#follower.leave();
-    await new Promise<void>((resolve) => this.#parts.clock.schedule(HEARD_MS, () => resolve()));
+    await delay(this.#parts.clock, HEARD_MS);
   }
 
   /** By the key of the upstream. */
@@ -362,12 +362,6 @@ export function localPorts(addresses: PlaneAddresses): Record<string, ListenAddr
     Object.entries(addresses).flatMap(([name, at]) =>
       name.startsWith("local:") ? [[name.slice("local:".length), at]] : [],
     ),
-  );
-}
-
-function isOfThisMachine(address: string): boolean {
-  return Object.values(networkInterfaces()).some((addresses) =>
-    addresses?.some((of) => of.address === address),
   );
 }
 

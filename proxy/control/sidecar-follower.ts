@@ -5,6 +5,7 @@
  * Who is nobody's sidecar is told so at once and ends, as with Consul's own proxy: a misspelt id would otherwise look like
  * a registry that is slow. An agent that does not answer is waited for, or does without: what it said last is kept.
  */
+import { delay } from "../../core/index.ts";
 import {
   type ConsulRegistry,
   endMaintenance,
@@ -115,7 +116,7 @@ export class SidecarFollower {
         if (thrown instanceof NoSidecar && this.#definition === undefined) throw thrown;
         if (failures === 0)
           log.warn({ why: (thrown as Error).message }, "the sidecar is not found in the registry");
-        await new Promise<void>((resolve) => clock.schedule(ASK_AGAIN_MS, () => resolve()));
+        await delay(clock, ASK_AGAIN_MS);
       }
     }
     return undefined;

@@ -35,6 +35,10 @@ export class WaysOut {
 function isSame(address: string, listens: string): boolean {
   if (address === listens || EVERY.has(address)) return true;
   if (LOOPBACK.test(address)) return LOOPBACK.test(listens) || EVERY.has(listens);
-  if (!EVERY.has(listens)) return false;
+  return EVERY.has(listens) && isOfThisMachine(address);
+}
+
+/** Whether one of this machine's interfaces has the address now. */
+export function isOfThisMachine(address: string): boolean {
   return Object.values(networkInterfaces()).some((all) => all?.some((own) => own.address === address));
 }

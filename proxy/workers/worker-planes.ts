@@ -3,7 +3,7 @@
  */
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
-import type { Endpoint } from "../../core/index.ts";
+import { delay, type Endpoint } from "../../core/index.ts";
 import type { RunningFault } from "../../resilience/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
 import type { Plane, PlaneAddresses, PlaneSettings } from "../data-plane.ts";
@@ -194,7 +194,7 @@ export class WorkerPlanes implements Planes {
     for (let quiet = 0; quiet < 2 && systemClock.now() < overMs; ) {
       const inFlight = summed((await this.reports()).map((report) => report.inFlight))["outbound"] ?? 0;
       quiet = inFlight === 0 ? quiet + 1 : 0;
-      if (quiet < 2) await new Promise<void>((resolve) => systemClock.schedule(pauseMs, () => resolve()));
+      if (quiet < 2) await delay(systemClock, pauseMs);
     }
   }
 
