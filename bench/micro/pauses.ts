@@ -15,6 +15,7 @@ import { parseConfig } from "../../config/index.ts";
 import type { Endpoint } from "../../core/index.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
 import { Upstream } from "../../proxy/upstream/index.ts";
+import { SILENT_LOG } from "../../test/support/silent-log.ts";
 import { median } from "../median.ts";
 import { makeBusy, replicas } from "./candidates.ts";
 
@@ -55,10 +56,14 @@ export async function printPauses(): Promise<void> {
 async function updates(): Promise<Pause[][]> {
   const { options } = parseConfig('upstreams: { bench: { endpoints: ["127.0.0.1:1"] } }', "bench.yaml", {})
     .upstreams["bench"]!;
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
-  const upstream = new Upstream("bench", options, { clock: systemClock, random: systemRandom, log }, () => {
-    throw new Error("nothing is sent");
-  });
+  const upstream = new Upstream(
+    "bench",
+    options,
+    { clock: systemClock, random: systemRandom, log: SILENT_LOG },
+    () => {
+      throw new Error("nothing is sent");
+    },
+  );
   const endpoint = (i: number): Endpoint => ({
     address: `10.1.${i >> 8}.${i & 255}`,
     port: 8080,

@@ -10,6 +10,7 @@ import * as stacks from "../../proxy/stack.ts";
 import { createStackParts } from "../../proxy/stack-parts.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
 import { Upstream } from "../../proxy/upstream/index.ts";
+import { SILENT_LOG } from "../../test/support/silent-log.ts";
 
 const config = parseConfig(
   'upstreams: { bench: { endpoints: ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"] } }',
@@ -26,11 +27,7 @@ const answers: Handler = (exchange) => {
   return Promise.resolve({ status: 200, reason: "OK", headers: [], body: Body.of(CONTENT) });
 };
 
-const parts = createStackParts({
-  clock: systemClock,
-  random: systemRandom,
-  log: { debug() {}, info() {}, warn() {}, error() {} },
-});
+const parts = createStackParts({ clock: systemClock, random: systemRandom, log: SILENT_LOG });
 const upstream = new Upstream("bench", options, parts, (of, to) => stacks.endpoint(parts, of, to, answers));
 upstream.update(endpoints!);
 const outbound = stacks.outbound(parts, [], new Map([["bench", stacks.upstream(parts, upstream)]]));

@@ -11,6 +11,11 @@ export interface Estimate {
   readonly standardError: number;
 }
 
+/** What is counted or computed and not sampled. */
+export function exact(value: number): Estimate {
+  return { value, standardError: 0 };
+}
+
 /** The mean of a time series after a warm-up, with its error. */
 export class BatchMeans {
   readonly #fromMs: number;

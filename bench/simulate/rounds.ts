@@ -7,6 +7,7 @@
  * learns of a latency is told to it.
  */
 import { DEFAULT_OUTLIERS, OutlierDetection, type OutlierOptions } from "../../resilience/index.ts";
+import { SILENT_LOG } from "../../test/support/silent-log.ts";
 import type { Distribution } from "./distributions.ts";
 import { Engine } from "./engine.ts";
 import { STREAMS, sfc32 } from "./random.ts";
@@ -50,7 +51,6 @@ export interface RoundsResult {
 }
 
 const USUAL_MS = 10;
-const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
 export function runRounds({
   endpoints,
@@ -71,7 +71,7 @@ export function runRounds({
     {
       clock: engine.clock,
       random: sfc32(seed),
-      log: SILENT,
+      log: SILENT_LOG,
       upstream: "simulated",
       onChange(key, standing) {
         const { standings } = detection.counts();

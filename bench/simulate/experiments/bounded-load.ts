@@ -19,7 +19,7 @@ import {
   type LoadFigures,
   loadsByHash,
 } from "../../../test/support/hash-figures.ts";
-import { type Estimate, meanOf } from "../measures.ts";
+import { type Estimate, exact, meanOf } from "../measures.ts";
 import { STREAMS, sfc32 } from "../random.ts";
 import { between, type Findings, fixed, percent, type Row } from "../rows.ts";
 
@@ -37,7 +37,6 @@ const POPULARITY = { keys: 1000, exponent: 1 };
 
 const NO_CHANCE: Random = { next: () => 0 };
 
-const exact = (value: number) => ({ value, standardError: 0 });
 /** In thousandths, as 1.1 times 10 is a little above 11 otherwise. */
 const boundOf = (factor: number) => Math.ceil((Math.round(factor * 1000) * IN_FLIGHT) / HOSTS / 1000);
 

@@ -6,7 +6,7 @@
  * equals is sqrt(n - 1) deviations away, by however little it differs.
  */
 import { DEFAULT_OUTLIERS } from "../../../resilience/index.ts";
-import type { Estimate } from "../measures.ts";
+import { exact } from "../measures.ts";
 import { envoysDistance } from "../outlier-forms.ts";
 import { ROUND_MS, runRounds } from "../rounds.ts";
 import { between, fixed, type Row } from "../rows.ts";
@@ -14,7 +14,6 @@ import { between, fixed, type Row } from "../rows.ts";
 const { intervalMs: INTERVAL_MS, successRateMargin: MARGIN } = DEFAULT_OUTLIERS;
 const HOUR_MS = 3_600_000;
 const MANY = 100;
-const exact = (value: number): Estimate => ({ value, standardError: 0 });
 
 const ENVOYS_FACTOR = 1.9;
 const ENVOYS_MINIMUM_HOSTS = 5;

@@ -14,6 +14,7 @@ import {
   loadsByHash,
   sharesByHash,
 } from "../../../test/support/hash-figures.ts";
+import { exact } from "../measures.ts";
 import { sfc32 } from "../random.ts";
 import { between, type Findings, fixed, percent, type Row } from "../rows.ts";
 
@@ -24,8 +25,6 @@ const FACTOR = 1.25;
 const IN_FLIGHT = 200;
 const BOUNDED_HOSTS = 20;
 const REQUESTS = 200_000;
-
-const exact = (value: number) => ({ value, standardError: 0 });
 
 export function hashing(seed: number): Findings {
   return { rows: [...even(), ...moved(), ...bounded(seed)], plots: [] };

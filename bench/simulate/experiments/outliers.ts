@@ -9,7 +9,7 @@
  */
 import { DEFAULT_OUTLIERS } from "../../../resilience/index.ts";
 import { normal } from "../distributions.ts";
-import type { Estimate } from "../measures.ts";
+import { exact } from "../measures.ts";
 import { BY_CHANCE, chanceToFind, lasts, mostByChance, mostReached, mostWronged } from "../outlier-forms.ts";
 import { ROUND_MS, type RoundsResult, runRounds } from "../rounds.ts";
 import { atMostByChance, between, type Findings, fixed, nearByChance, percent, type Row } from "../rows.ts";
@@ -28,7 +28,6 @@ const isLast = (endpoints: number) => (place: number) => place === endpoints - 1
 const oneFails = (endpoints: number, share: number) => (place: number) =>
   isLast(endpoints)(place) ? share : 0;
 type Ejection = RoundsResult["ejections"][number];
-const exact = (value: number): Estimate => ({ value, standardError: 0 });
 
 export function outliers(seed: number): Findings {
   const hours = SIZES.map((endpoints) => ({

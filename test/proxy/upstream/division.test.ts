@@ -16,6 +16,7 @@ import {
 import { choosing, holdTimers, many, named, optionsOf } from "../../support/choosing.ts";
 import { exchangeOf, responseOf } from "../../support/exchange.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
+import { SILENT_LOG } from "../../support/silent-log.ts";
 
 holdTimers();
 
@@ -69,7 +70,7 @@ function optionsIn({ panicThreshold, isByZone, minimumEndpoints }: Manner) {
 /** Endpoints with their own breakers and standings, as an upstream has them. */
 function endpointsOf(t: { teardown(end: () => void): void }) {
   const clock = new ManualClock();
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const log = SILENT_LOG;
   const random = { next: () => 0.5 };
   const rotation = new BreakerRotation(clock, 10_000);
   const detection = new OutlierDetection(DEFAULT_OUTLIERS, {

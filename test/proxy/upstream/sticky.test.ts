@@ -6,7 +6,6 @@ import {
   type Clock,
   type Endpoint,
   type Handler,
-  type Log,
   ProxyError,
   type ProxyResponse,
 } from "../../../core/index.ts";
@@ -15,8 +14,7 @@ import { retry } from "../../../resilience/index.ts";
 import { type ExchangeSettings, exchangeOf, responseOf } from "../../support/exchange.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
-
-const NO_LOG: Log = { debug() {}, info() {}, warn() {}, error() {} };
+import { SILENT_LOG } from "../../support/silent-log.ts";
 
 const STICKY = "sticky: { cookie: replica }";
 
@@ -36,7 +34,7 @@ function serving(t: Test, balancing: string, endpoints: readonly Endpoint[], { s
   const upstream = new Upstream(
     "orders",
     options,
-    { clock, random, log: NO_LOG },
+    { clock, random, log: SILENT_LOG },
     (_, { endpoint: { address } }) =>
       async () => {
         if (failing.has(`${address} connection`)) throw new ProxyError("connect_failed", "no connection");
@@ -162,7 +160,7 @@ test("the answer itself is left alone, and without cookies it is handed on as it
     const one = new Upstream(
       "orders",
       upstream.options,
-      { clock: new ManualClock(), random: seededRandom(1), log: NO_LOG },
+      { clock: new ManualClock(), random: seededRandom(1), log: SILENT_LOG },
       () => async () => shared,
     );
     one.update(many(1));
