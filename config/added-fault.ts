@@ -2,10 +2,13 @@
  * A fault as it comes to the admin port: the same words as in the file, with the same complaints about what is wrong.
  */
 import * as v from "valibot";
+import type { Direction } from "../core/index.ts";
 import { formatPath } from "./issues.ts";
 import { addedFault, type FaultConfig, faultProblems } from "./shape-fault.ts";
 
 export interface AddedFault extends FaultConfig {
+  /** On the way out, unless told. */
+  readonly direction?: Direction | undefined;
   readonly route?: string | undefined;
   readonly upstream?: string | undefined;
 }
@@ -24,7 +27,11 @@ export function parseFault(given: unknown): { readonly fault: AddedFault } | { r
     };
   const fault = result.output;
   const wrong = faultProblems(fault).map(({ setting, message }) => `${setting}: ${message}`);
-  if (fault.route === undefined && fault.upstream === undefined && fault.match === undefined)
+  const { direction, route, upstream, match } = fault;
+  if (direction === "inbound" && (route !== undefined || upstream !== undefined))
+    wrong.push("direction: expected no route and no upstream with inbound, where there are none; got one");
+  // Inbound, everything is what goes to one app.
+  if (direction !== "inbound" && route === undefined && upstream === undefined && match === undefined)
     wrong.push("expected a route, an upstream or a match, so that not everything is hit; got none");
   return wrong.length === 0 ? { fault } : { wrong };
 }

@@ -6,7 +6,7 @@ import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
 
-export function rateLimitFaults({ routes, inbound, outbound }: Config, isSet: IsSet): Complaint[] {
+export function rateLimitFaults({ routes, inbound, outbound, upstreams }: Config, isSet: IsSet): Complaint[] {
   const { host } = outbound.listener.listen;
   // The address of whoever calls from this machine is that of the machine.
   const outboundCaller = /^(?:127\.|::1$|localhost$)/.test(host) ? host : undefined;
@@ -14,6 +14,9 @@ export function rateLimitFaults({ routes, inbound, outbound }: Config, isSet: Is
     ...limitFaults(inbound.policy?.rateLimits ?? [], ["inbound", "rateLimits"], isSet, undefined),
     ...routes.flatMap(({ policy }, i) =>
       limitFaults(policy?.rateLimits ?? [], ["routes", i, "rateLimits"], isSet, outboundCaller),
+    ),
+    ...Object.entries(upstreams).flatMap(([name, { policy }]) =>
+      limitFaults(policy?.rateLimits ?? [], ["upstreams", name, "rateLimits"], isSet, outboundCaller),
     ),
   ];
 }

@@ -1,19 +1,20 @@
 /**
- * Contradictions in what a route answers for itself, and in the faults that are injected into it.
+ * Contradictions in what a route, an upstream or the way in answers for itself, and in the faults that are injected into it.
  */
-import type { IsSet } from "./document.ts";
+import type { NamePolicy } from "../core/index.ts";
+import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
-import { faultProblems } from "./shape-fault.ts";
+import { type FaultConfig, faultProblems } from "./shape-fault.ts";
 
 const FRAMING: ReadonlySet<string> = new Set(["content-length", "transfer-encoding", "connection"]);
 
 export function fallbackFaults(config: Config, isSet: IsSet): Complaint[] {
   const faults: Complaint[] = [];
-  for (const [i, { policy }] of config.routes.entries()) {
+  for (const { at, policy } of whoeverAsks(config)) {
     const fallback = policy?.fallback;
     if (fallback === undefined) continue;
-    const path = ["routes", i, "fallback"];
+    const path = [...at, "fallback"];
     const { answer, lastGood, methods } = fallback;
     if (answer === undefined && lastGood === undefined)
       faults.push({ path, message: "expected a status, or lastGood, or both; got neither" });
@@ -42,12 +43,28 @@ export function fallbackFaults(config: Config, isSet: IsSet): Complaint[] {
 }
 
 export function injectedFaults(config: Config): Complaint[] {
-  return config.routes.flatMap(({ faults }, i) =>
+  return whoeverAsks(config).flatMap(({ at, faults }) =>
     (faults ?? []).flatMap((of, j) =>
-      faultProblems(of).map(({ setting, message }) => ({
-        path: ["routes", i, "faults", j, setting],
-        message,
-      })),
+      faultProblems(of).map(({ setting, message }) => ({ path: [...at, "faults", j, setting], message })),
     ),
   );
+}
+
+interface Asking {
+  readonly at: Path;
+  readonly policy: NamePolicy | undefined;
+  readonly faults: readonly FaultConfig[] | undefined;
+}
+
+/** Routes, upstreams and the way in, with the place of each in the file. */
+function whoeverAsks({ routes, upstreams, inbound }: Config): Asking[] {
+  return [
+    ...routes.map(({ policy, faults }, i) => ({ at: ["routes", i], policy, faults })),
+    ...Object.entries(upstreams).map(([name, { policy, faults }]) => ({
+      at: ["upstreams", name],
+      policy,
+      faults,
+    })),
+    { at: ["inbound"], policy: inbound.policy, faults: inbound.faults },
+  ];
 }

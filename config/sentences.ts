@@ -6,7 +6,7 @@
  */
 import { DISCOVERY_SENTENCES, type Sentences, SUPPLY_SENTENCES, under } from "./sentences-discovery.ts";
 import { LIMITS, OVERLOAD } from "./sentences-overload.ts";
-import { ROUTE_EXTRAS } from "./sentences-routes.ts";
+import { POLICY, POLICY_DEFAULTS } from "./sentences-routes.ts";
 
 const LISTENER: Sentences = {
   listen: "Where to listen.",
@@ -51,23 +51,6 @@ const RETRIES: Sentences = {
   "requeues.budget.minPerSecond": "Requeues per second that are allowed regardless.",
   "requeues.budget.window": "For how long a request counts.",
   replay: "Up to which size a request's body is kept, so that it can be sent again.",
-};
-
-const RATE_LIMITS: Sentences = {
-  rateLimits:
-    "How fast requests may come; what comes faster is refused with 429. All of the list must let a request through. See docs/resilience.md.",
-  ...under("rateLimits[]", {
-    name: "What it is called in fields of answers and in the access log.",
-    requests: "How many requests in the time of `per`.",
-    per: "In which time; they are let through evenly, not at the turn of a window.",
-    burst: "How many may come at once after a pause.",
-    by: "What has a limit of its own; without it there is one for all requests together.",
-    "by.header": "Each value of this header field; requests without it share one limit.",
-    "by.caller": "`address`: each caller's address, of IPv6 each network of 64 bits.",
-    maxKeys: "How many callers are told apart at a time; with more, those that have come least start anew.",
-    mode: "`shadow` counts what would be refused and lets it through.",
-    fields: "`all` tells callers what is left with every answer, not only when they are refused.",
-  }),
 };
 
 const HEDGE: Sentences = {
@@ -149,7 +132,7 @@ export const SENTENCES: Sentences = {
     ...under("retries", RETRIES),
     ...under("breaker", BREAKER),
     ...under("limits", LIMITS),
-    ...RATE_LIMITS,
+    ...POLICY,
     keepAliveToApp: "How long an unused connection to the app is kept.",
     upgrades: UPGRADES,
   }),
@@ -233,6 +216,11 @@ export const SENTENCES: Sentences = {
     ...under("hedge", HEDGE),
     ...under("breaker", BREAKER),
     ...under("limits", LIMITS),
+    ...POLICY,
+    rateLimits:
+      "How fast requests may come that are led here, in whatever way, unless their route has limits of its own. See docs/resilience.md.",
+    fallback:
+      "What is answered in place of the upstream when it cannot, unless the route has its own; see docs/fallbacks.md.",
     keepAlive: "How long an unused connection to an endpoint is kept, unless the endpoint promises less.",
     upgrades: UPGRADES,
   }),
@@ -263,7 +251,6 @@ export const SENTENCES: Sentences = {
     "retries.attempts": "Attempts after the first; 0 is none.",
     "retries.on":
       "What is tried again: connectFailure, reset, timeout, or a status; that of the upstream unless told otherwise.",
-    ...RATE_LIMITS,
     hedge:
       "In place of what its upstreams have; they must have `hedge`, which counts latencies and bounds it.",
     "hedge.enabled": "Whether its requests are hedged.",
@@ -273,7 +260,7 @@ export const SENTENCES: Sentences = {
   retries: "What holds for the retries of all upstreams.",
   "retries.enabled":
     "False switches off whatever sends a request again or twice; POST /retries of the admin port does so while it runs.",
-  ...under("routes[]", ROUTE_EXTRAS),
+  ...under("routes[]", POLICY),
   telemetry: "What is written to standard output.",
   "telemetry.accessLog": "One line for each request.",
   "telemetry.logLevel": "How much the sidecar says about itself.",
@@ -320,11 +307,9 @@ export const OTHER_DEFAULTS: Sentences = {
   "upstreams.<name>.timeouts.attempt": "`10s`, at most `request`",
   "upstreams.<name>.breaker.openForMax": "`30s`, at least `openFor`",
   "routes[].breaker.openForMax": "`30s`, at least `openFor`",
-  "routes[].faults[].status": "`503`",
-  "routes[].faults[].for": "`10m`, without `until`",
   "routes[].name": "its place, as in `routes[0]`",
-  "routes[].rateLimits[].name": "both numbers, as in `100-per-1s`",
-  "routes[].rateLimits[].burst": "`requests`",
-  "inbound.rateLimits[].name": "both numbers, as in `100-per-1s`",
-  "inbound.rateLimits[].burst": "`requests`",
+  ...Object.assign(
+    {},
+    ...["routes[]", "upstreams.<name>", "inbound"].map((whose) => under(whose, POLICY_DEFAULTS)),
+  ),
 };

@@ -15,6 +15,7 @@ const USUAL_MS = 600_000;
 export const LONGEST_FAULT_MS = 86_400_000;
 
 const KIND = `one of ${FAULT_KINDS.join(", ")}`;
+const DIRECTION = "inbound or outbound";
 const FIELD = "the name of a header field";
 const MOMENT = "a moment with its zone, such as 2030-01-31T18:00:00Z";
 
@@ -51,6 +52,7 @@ export type FaultConfig = v.InferOutput<typeof fault>;
 /** At the admin port it says whom it hits, too. */
 export const addedFault = section({
   ...entries,
+  direction: v.optional(v.picklist(["inbound", "outbound"], DIRECTION)),
   route: v.optional(text("the name of a route")),
   upstream: v.optional(text("the name of an upstream")),
 });

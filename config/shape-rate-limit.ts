@@ -11,6 +11,7 @@ import { duration, text, wholeNumber } from "./units.ts";
 const NAME = "a name of letters, digits, '-', '_' and '.', such as per-key";
 const MODE = "enforce or shadow";
 const FIELDS = "refused or all";
+const CALLER = "address; a service is known by its certificate alone, and there is no mTLS yet";
 const BY = "header or caller, one of them";
 
 /** As a rate of a limit may be: a request in a day, or a hundred thousand in a second. */
@@ -29,7 +30,7 @@ export const rateLimits = v.optional(
             v.pipe(
               section({
                 header: v.optional(text("the name of a header field")),
-                caller: v.optional(v.picklist(["address"], "address")),
+                caller: v.optional(v.picklist(["address"], CALLER)),
               }),
               v.check(({ header, caller }) => (header === undefined) !== (caller === undefined), BY),
             ),

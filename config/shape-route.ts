@@ -5,10 +5,8 @@ import * as v from "valibot";
 import { defined, mappingOf, section } from "./mapping.ts";
 import { routeBreaker } from "./shape-breaker.ts";
 import { TEXT, withDefaults } from "./shape-discovery.ts";
-import { fallback } from "./shape-fallback.ts";
-import { fault } from "./shape-fault.ts";
 import { routedHedge } from "./shape-hedge.ts";
-import { rateLimits } from "./shape-rate-limit.ts";
+import { policyEntries } from "./shape-policy.ts";
 import { name, retryCondition } from "./shape-upstream.ts";
 import { duration, text, wholeNumber } from "./units.ts";
 
@@ -63,10 +61,8 @@ export const route = v.pipe(
         on: v.optional(v.array(retryCondition, "a list of conditions")),
       }),
     ),
-    rateLimits,
+    ...policyEntries,
     hedge: routedHedge,
-    fallback: v.optional(fallback),
-    faults: v.optional(v.array(fault, "a list of faults")),
   }),
   v.transform((given) => {
     const { timeouts, retries, rateLimits: limits, hedge, fallback: instead, ...rest } = given;

@@ -9,6 +9,7 @@ import { breakerWith } from "./shape-breaker.ts";
 import { endpoints, follow, from, healthCheck, merge, subset, withDefaults } from "./shape-discovery.ts";
 import { hedge } from "./shape-hedge.ts";
 import { limits } from "./shape-overload.ts";
+import { policyEntries, policyOf } from "./shape-policy.ts";
 import { duration, percent, size, text, wholeNumber } from "./units.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9._-]{0,252})$/;
@@ -123,6 +124,7 @@ export const upstream = v.pipe(
     hedge,
     breaker: breakerWith("enforce"),
     limits,
+    ...policyEntries,
     keepAlive: v.optional(duration(), "4s"),
     upgrades,
   }),
@@ -135,6 +137,9 @@ export const upstream = v.pipe(
       subset: part,
       follow: when,
       healthCheck: check,
+      rateLimits,
+      fallback,
+      faults,
       ...rest
     }) => {
       const { localPort, keepAlive, balancing: how, slowStart: ramp, ...options } = rest;
@@ -147,6 +152,8 @@ export const upstream = v.pipe(
         follow: when,
         healthCheck: check,
         localPort,
+        ...policyOf({ rateLimits, fallback }),
+        faults,
         options: {
           ...options,
           balancing: how.options,

@@ -13,7 +13,7 @@ import { mappingOf, section } from "./mapping.ts";
 import { breakerWith } from "./shape-breaker.ts";
 import { discovery, flag, TEXT, withDefaults } from "./shape-discovery.ts";
 import { limits, overload } from "./shape-overload.ts";
-import { rateLimits } from "./shape-rate-limit.ts";
+import { policyEntries, policyOf } from "./shape-policy.ts";
 import { route } from "./shape-route.ts";
 import { name, retriesWith, timeoutsWith, upgrades, upstream } from "./shape-upstream.ts";
 import { address, duration, host, size, text, wholeNumber } from "./units.ts";
@@ -68,7 +68,7 @@ const inbound = withDefaults(
       retries: retriesWith(1, ["connectFailure", "reset"]),
       breaker: breakerWith("off"),
       limits,
-      rateLimits,
+      ...policyEntries,
       keepAliveToApp: v.optional(duration(), "4s"),
       upgrades,
     }),
@@ -78,13 +78,16 @@ const inbound = withDefaults(
         retries,
         breaker,
         limits: most,
-        rateLimits: rates,
+        rateLimits,
+        fallback,
+        faults,
         keepAliveToApp,
         upgrades: to,
         ...listener
       }) => ({
         listener: listenerOptions(listener),
-        ...(rates === undefined ? {} : { policy: { rateLimits: rates } }),
+        ...policyOf({ rateLimits, fallback }),
+        faults,
         app: {
           ...ALONE,
           timeouts,

@@ -26,4 +26,4 @@ export { below, type Random } from "./random.ts";
 export { pathOf, queryParameter } from "./request-target.ts";
 export type { ProxyResponse, Tunnel } from "./response.ts";
 export { retryAfterMs } from "./retry-after.ts";
-export type { HedgeAfter, RateLimitOptions, RoutedHedge, RoutePolicy } from "./route-policy.ts";
+export type { HedgeAfter, NamePolicy, RateLimitOptions, RoutedHedge, RoutePolicy } from "./route-policy.ts";

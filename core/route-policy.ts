@@ -19,6 +19,12 @@ export interface RoutePolicy {
   readonly fallback?: FallbackPolicy | undefined;
 }
 
+/**
+ * What all requests ask for that are led to a name: by a host, by a port of its own, by a route, or by the routes of a chain behind
+ * the name. Each setting holds unless the route of a request has its own.
+ */
+export type NamePolicy = Pick<RoutePolicy, "rateLimits" | "fallback">;
+
 /** How many requests are let through in which time. */
 export interface RateLimitOptions {
   /** What callers are told it is called, and the access log. */

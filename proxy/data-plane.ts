@@ -9,14 +9,20 @@
  * upstream whose options stay the same keeps its connections and what it has learned.
  */
 import type { Endpoint, Handler } from "../core/index.ts";
-import { Inheritance, type Inheriting, type RetrySwitch, type RunningFault } from "../resilience/index.ts";
+import {
+  Faults,
+  Inheritance,
+  type Inheriting,
+  type RetrySwitch,
+  type RunningFault,
+} from "../resilience/index.ts";
 import type { ProcessLog } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
 import { drain, type Leaving } from "./drain.ts";
 import { OverloadMonitor, type OverloadOptions } from "./overload.ts";
 import { LoadMeter } from "./own-load/index.ts";
-import type { Leads, ListenerPlan, Plan } from "./plan.ts";
+import type { Leads, ListenerPlan, NamePolicies, Plan } from "./plan.ts";
 import { endpointViews, type PlaneReport, requestViews, summed } from "./report.ts";
 import type { BreakerCommand } from "./route-breakers.ts";
 import * as stacks from "./stack.ts";
@@ -84,6 +90,10 @@ export interface PlaneSettings {
   readonly overload?: OverloadOptions | undefined;
   /** Which requests of the app inherit the deadline of the one that it answers. */
   readonly inheritDeadlines: Inheriting;
+  /** Whether faults may be injected for testing: the layers that do it stand in the stacks. */
+  readonly mayInject: boolean;
+  /** Here and not in the plan: names may be led somewhere before there is one. */
+  readonly policies: NamePolicies;
   /** Told when a name that is `pending` has been called. */
   readonly onWanted: (name: string) => void;
 }
@@ -117,8 +127,9 @@ export class DataPlane implements Plane {
       writeAccess: settings.accessLog ? log.writeAccess : undefined,
       overload:
         settings.overload === undefined ? undefined : new OverloadMonitor(settings.overload, systemClock),
+      faults: settings.mayInject ? new Faults() : undefined,
     });
-    this.#destinations = new Destinations(this.stackParts, settings.onWanted);
+    this.#destinations = new Destinations(this.stackParts, settings.onWanted, settings.policies);
   }
 
   get upstreams(): ReadonlyMap<string, Upstream> {
@@ -133,12 +144,7 @@ export class DataPlane implements Plane {
     this.situate(plan.situation);
     this.stackParts.overload?.start();
     for (const [name, leads] of Object.entries(plan.destinations)) this.#destinations.lead(name, leads, {});
-    this.#outbound = stacks.outbound(
-      this.stackParts,
-      plan.routes,
-      this.#destinations.handlers,
-      plan.mayInject,
-    );
+    this.#outbound = stacks.outbound(this.stackParts, plan.routes, this.#destinations.handlers);
     const addresses: Record<string, ListenAddress> = {};
     try {
       for (const [name, listener] of Object.entries(plan.listeners))
@@ -190,7 +196,7 @@ export class DataPlane implements Plane {
   }
 
   injectFaults(faults: readonly RunningFault[]): void {
-    this.stackParts.faults.replace(faults, systemClock.now());
+    this.stackParts.faults?.replace(faults, systemClock.now());
   }
 
   async report(): Promise<PlaneReport> {
@@ -208,7 +214,7 @@ export class DataPlane implements Plane {
       connectionsRefused: summed([this.#perDirection(({ hungUp }) => hungUp), this.#refusedBefore]),
       tally: this.stackParts.tally.counted(),
       overload: this.stackParts.overload?.report(),
-      faults: this.stackParts.faults.counts(),
+      faults: this.stackParts.faults?.counts() ?? {},
       fallbacks: this.stackParts.fallbacks.counts(),
     };
   }

@@ -4,17 +4,27 @@
  * A name whose endpoints are not known is looked for when it is first called, and its callers wait here for what comes of
  * it: before the stack of any upstream, since which upstreams there are is part of what is looked for.
  */
-import { type Endpoint, type Exchange, type Handler, ProxyError, type Timer } from "../core/index.ts";
+import {
+  type Endpoint,
+  type Exchange,
+  type Handler,
+  type Layer,
+  ProxyError,
+  stack,
+  type Timer,
+} from "../core/index.ts";
 import { waitFor } from "../resilience/index.ts";
 import type { UpstreamCounts } from "../telemetry/index.ts";
 import { own } from "./own.ts";
-import type { Destination, Leads, UpstreamPlan } from "./plan.ts";
+import type { Destination, Leads, NamePolicies, UpstreamPlan } from "./plan.ts";
 import { addedCounts, pastCounts } from "./report.ts";
 import * as stacks from "./stack.ts";
 import { type Situation, Upstream } from "./upstream/index.ts";
 
 interface Known {
   readonly leads: Leads;
+  /** What it leads to, behind all that stands in front of the name. */
+  readonly handle: Handler;
   /** Keys of its upstreams. */
   readonly keys: readonly string[];
 }
@@ -31,6 +41,9 @@ export class Destinations {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly #parts: stacks.StackParts;
   readonly #onWanted: (name: string) => void;
+  readonly #policies: NamePolicies;
+  /** What stands in front of each name. */
+  readonly #inFront = new Map<string, readonly Layer[]>();
   readonly #handlers = new Map<string, Handler>();
   readonly #upstreams = new Map<string, Upstream>();
   readonly #plans = new Map<string, UpstreamPlan>();
@@ -46,9 +59,13 @@ export class Destinations {
   #puttingAway: Timer | undefined;
   #situation: Situation = {};
 
-  /** @param onWanted told with each call of a pending name for which nobody waits yet */
-  constructor(parts: stacks.StackParts, onWanted: (name: string) => void) {
+  /**
+   * @param onWanted told with each call of a pending name for which nobody waits yet
+   * @param policies by name, of those that have one
+   */
+  constructor(parts: stacks.StackParts, onWanted: (name: string) => void, policies: NamePolicies = {}) {
     this.#parts = parts;
+    this.#policies = policies;
     this.#onWanted = onWanted;
     this.handlers = this.#handlers;
     this.upstreams = this.#upstreams;
@@ -68,8 +85,9 @@ export class Destinations {
       this.#known.delete(name);
       this.#calls.delete(name);
     } else {
-      this.#handlers.set(name, leads === "pending" ? this.#pending(name) : this.#counted(name, leads));
-      this.#known.set(name, { leads, keys: Object.keys(after) });
+      const handle = leads === "pending" ? this.#pending(name) : this.#counted(name, leads);
+      this.#handlers.set(name, stack(this.#frontOf(name), handle));
+      this.#known.set(name, { leads, handle, keys: Object.keys(after) });
     }
     for (const key of before) if (!Object.hasOwn(after, key)) this.#drop(key);
     if (leads !== "pending") this.#wake(name);
@@ -159,17 +177,26 @@ export class Destinations {
     return stacks.within(this.#parts, destination.routes, lanes);
   }
 
+  #frontOf(name: string): readonly Layer[] {
+    const before = this.#inFront.get(name);
+    if (before !== undefined) return before;
+    const policy = own(this.#policies, name);
+    const layers = stacks.inFront(this.#parts, policy);
+    // Of names without a policy there is nothing to keep, and there may be any number of them.
+    if (policy !== undefined) this.#inFront.set(name, layers);
+    return layers;
+  }
+
   #pending(name: string): Handler {
     return (exchange) =>
       this.#wait(name, exchange).then(() => {
-        const handler = this.#handlers.get(name);
         const known = this.#known.get(name);
-        if (handler === undefined || known === undefined || known.leads === "pending")
+        if (known === undefined || known.leads === "pending")
           throw new ProxyError(
             "no_endpoint",
             `discovery has said nothing of ${name} for ${FIRST_WORD_MS} ms`,
           );
-        return handler(exchange);
+        return known.handle(exchange);
       });
   }
 

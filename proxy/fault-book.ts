@@ -7,6 +7,7 @@
 import {
   type AddedFault,
   type Config,
+  type FaultConfig,
   faultEffect,
   faultLastsMs,
   faultMatch,
@@ -38,6 +39,14 @@ export interface FaultBookParts {
 /** More at a time are a mistake, and each is looked at for each request. */
 export const MOST_FAULTS = 100;
 
+/** Whether faults may be injected at all: otherwise the layers that do it do not stand in the stacks. */
+export function mayInject({ admin, routes, upstreams, inbound }: Config): boolean {
+  return (
+    admin.faults ||
+    [...routes, ...Object.values(upstreams), inbound].some(({ faults }) => faults !== undefined)
+  );
+}
+
 export class FaultBook {
   readonly #parts: FaultBookParts;
   readonly #entries = new Map<string, Entry>();
@@ -48,10 +57,15 @@ export class FaultBook {
   }
 
   /** Those of the configuration. */
-  begin({ routes }: Config): void {
+  begin({ routes, upstreams, inbound }: Config): void {
+    const all = (at: string, faults: readonly FaultConfig[] = [], whom: Partial<AddedFault>) => {
+      for (const [i, of] of faults.entries()) this.#begin(`${at}.faults[${i}]`, { ...of, ...whom });
+    };
     for (const [i, { name, faults }] of routes.entries())
-      for (const [j, of] of (faults ?? []).entries())
-        this.#begin(`routes[${i}].faults[${j}]`, { ...of, route: name ?? `routes[${i}]` });
+      all(`routes[${i}]`, faults, { route: name ?? `routes[${i}]` });
+    for (const [name, { faults }] of Object.entries(upstreams))
+      all(`upstreams.${name}`, faults, { upstream: name });
+    all("inbound", inbound.faults, { direction: "inbound" });
   }
 
   /** @returns its id; undefined where there are too many, or when its end has passed */
@@ -85,7 +99,8 @@ export class FaultBook {
   #begin(id: string, of: AddedFault): boolean {
     const { clock, log, wallClock } = this.#parts;
     const lastsMs = Math.min(faultLastsMs(of, wallClock()), LONGEST_FAULT_MS);
-    const match = { ...faultMatch(of), route: of.route, upstream: of.upstream };
+    const { direction = "outbound", route, upstream } = of;
+    const match = { ...faultMatch(of), direction, route, upstream };
     const fault: Fault = { id, match, share: of.share, effect: faultEffect(of) };
     if (lastsMs <= 0) {
       log.info({ fault }, "a fault for testing is over before it begins");

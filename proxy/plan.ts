@@ -5,7 +5,7 @@
  * sidecar in Consul and from the routes, splits and fail-overs of a service. Both end up here, and a data plane in this
  * thread or another is told one name or one listener at a time.
  */
-import type { RoutePolicy } from "../core/index.ts";
+import type { NamePolicy, RoutePolicy } from "../core/index.ts";
 import type { RetryOptions } from "../resilience/index.ts";
 import type { ListenerOptions } from "./downstream/index.ts";
 import type { Rewrite } from "./rewrite.layer.ts";
@@ -59,9 +59,10 @@ export interface Plan {
   readonly listeners: Readonly<Record<string, ListenerPlan>>;
   /** Where this sidecar stands among those that do the same, as far as it is known at the start. */
   readonly situation: Situation;
-  /** Whether faults may be injected for testing: the layer that does it stands in the stack. */
-  readonly mayInject?: boolean | undefined;
 }
+
+/** What requests to some names ask for, by the name. */
+export type NamePolicies = Readonly<Record<string, NamePolicy>>;
 
 /** The one upstream of a plain destination, under the name itself. */
 export function plainDestination(key: string, upstream: UpstreamPlan): Destination {

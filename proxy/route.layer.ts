@@ -11,18 +11,14 @@ import { type RouteOptions, RouteTable } from "./route.ts";
 /**
  * @param names what each name leads to, by the name in lower case
  * @param layersOf the layers that a route has for itself, outermost first
- * @param last stands between those and the name, and for requests without a route as well
  */
 export function route(
   routes: readonly RouteOptions[],
   names: ReadonlyMap<string, Handler>,
   random: Random,
   layersOf: (route: RouteOptions) => readonly Layer[] = () => [],
-  last?: Layer,
 ): Handler {
-  const named: Handler = (exchange) => names.get(exchange.upstream)?.(exchange) ?? leadsNowhere(exchange);
-  const everyWay = last?.wrap(named);
-  const lead = everyWay ?? named;
+  const lead: Handler = (exchange) => names.get(exchange.upstream)?.(exchange) ?? leadsNowhere(exchange);
   const table = new RouteTable(
     routes.map((options) => {
       const layers = layersOf(options);
@@ -37,7 +33,7 @@ export function route(
     exchange.route = destination.route;
     exchange.upstream = destination.upstream;
     exchange.policy = destination.policy;
-    return (destination.way ?? everyWay ?? handle)(exchange);
+    return (destination.way ?? handle)(exchange);
   };
 }
 

@@ -5,6 +5,7 @@
 import type { Config } from "../config/index.ts";
 import type { Random, RoutePolicy } from "../core/index.ts";
 import { keysOf, rateCounts } from "../resilience/index.ts";
+import type { NamePolicies } from "./plan.ts";
 
 /** The configuration, with a place for the counts of each rate limit. */
 export function withSharedLimits(config: Config, random: Random): Config {
@@ -16,12 +17,25 @@ export function withSharedLimits(config: Config, random: Random): Config {
     }));
     return { ...policy, rateLimits };
   };
-  const { inbound, routes } = config;
+  const { inbound, routes, upstreams } = config;
   return {
     ...config,
     inbound: inbound.policy === undefined ? inbound : { ...inbound, policy: shared(inbound.policy) },
     routes: routes.map((route) =>
       route.policy === undefined ? route : { ...route, policy: shared(route.policy) },
     ),
+    upstreams: Object.fromEntries(
+      Object.entries(upstreams).map(([name, upstream]) => [
+        name,
+        upstream.policy === undefined ? upstream : { ...upstream, policy: shared(upstream.policy) },
+      ]),
+    ),
   };
+}
+
+/** What requests to each upstream ask for, of those that have such a policy. */
+export function namePolicies({ upstreams }: Config): NamePolicies {
+  return Object.fromEntries(
+    Object.entries(upstreams).flatMap(([name, { policy }]) => (policy === undefined ? [] : [[name, policy]])),
+  );
 }

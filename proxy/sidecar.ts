@@ -14,11 +14,11 @@ import { ControlPlane, localPorts } from "./control/index.ts";
 import { DataPlane, type PlaneSettings } from "./data-plane.ts";
 import type { ListenAddress, Listener } from "./downstream/index.ts";
 import type { AppsEnd } from "./drain.ts";
-import { FaultBook, type FaultBookParts } from "./fault-book.ts";
+import { FaultBook, type FaultBookParts, mayInject } from "./fault-book.ts";
 import { mergedOverload, type OverloadOptions } from "./overload.ts";
 import { mergedCounts, mergedRouteBreakers, type PlaneReport, summed } from "./report.ts";
 import type { BreakerCommand } from "./route-breakers.ts";
-import { withSharedLimits } from "./shared-limits.ts";
+import { namePolicies, withSharedLimits } from "./shared-limits.ts";
 import { giveBackStartupMemory } from "./startup-memory.ts";
 import { systemClock, systemRandom, wallClock } from "./system.ts";
 import type { Upstream } from "./upstream/index.ts";
@@ -68,10 +68,13 @@ export class Sidecar {
     this.log = log;
     this.metrics = new Metrics(() => this.#counts());
     this.#retrySwitch = { enabled: config.retries.enabled };
+    const shared = withSharedLimits(config, systemRandom);
     const settings: PlaneSettings = {
       accessLog: config.telemetry.accessLog,
       overload: overloadOf(config),
       inheritDeadlines: config.outbound.inheritDeadlines,
+      mayInject: mayInject(config),
+      policies: namePolicies(shared),
       retrySwitch: this.#retrySwitch,
       onWanted: (name) => this.#control.wanted(name),
     };
@@ -82,12 +85,7 @@ export class Sidecar {
       this.#planes = new WorkerPlanes(config.workers, settings, log, () => void this.drain());
     }
     const parts = { clock: systemClock, random: systemRandom, log: log.log };
-    this.#control = new ControlPlane(
-      withSharedLimits(config, systemRandom),
-      parts,
-      this.#planes,
-      environment,
-    );
+    this.#control = new ControlPlane(shared, parts, this.#planes, environment);
     const tell: FaultBookParts["tell"] = (running) => this.#planes.injectFaults(running);
     this.faults = new FaultBook({ clock: systemClock, log: log.log, wallClock, tell });
     this.#admin = new AdminServer(this);

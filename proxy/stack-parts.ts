@@ -3,7 +3,7 @@
  * given. So a part that is new is added here, and not wherever a stack is built: by a data plane, for the admin port's
  * description, by a test or by a benchmark.
  */
-import { FallbackTally, Faults } from "../resilience/index.ts";
+import { FallbackTally } from "../resilience/index.ts";
 import { RequestTally } from "../telemetry/index.ts";
 import { LoadMeter } from "./own-load/index.ts";
 import { RouteBreakers } from "./route-breakers.ts";
@@ -12,7 +12,7 @@ import type { StackParts } from "./stack.ts";
 /** What every stack is told: whose time, whose dice and whose log. */
 type Ambient = Pick<StackParts, "clock" | "random" | "log">;
 
-/** @param given without an access log unless there is one here */
+/** @param given without an access log, and without faults for testing, unless there are some here */
 export function createStackParts(given: Ambient & Partial<StackParts>): StackParts {
   const { clock, random, log } = given;
   return {
@@ -21,7 +21,6 @@ export function createStackParts(given: Ambient & Partial<StackParts>): StackPar
     routeBreakers: new RouteBreakers({ clock, random, log }),
     retrySwitch: { enabled: true },
     writeAccess: undefined,
-    faults: new Faults(),
     fallbacks: new FallbackTally(),
     ...given,
   };

@@ -11,6 +11,7 @@ import {
   type Handler,
   type Layer,
   type Log,
+  type NamePolicy,
   ProxyError,
   type Random,
   type RoutePolicy,
@@ -28,6 +29,7 @@ import {
   hedge,
   type Inheritance,
   injectFaults,
+  postponedFaults,
   type RetrySwitch,
   rateLimit,
   retry,
@@ -64,27 +66,22 @@ export interface StackParts {
   readonly retrySwitch: RetrySwitch;
   /** Undefined when the access log is off. */
   readonly writeAccess: AccessLogWriter | undefined;
-  /** Those that run now. */
-  readonly faults: Faults;
+  /** Those that run now; undefined where none may be injected. */
+  readonly faults?: Faults | undefined;
   readonly fallbacks: FallbackTally;
 }
 
 /** What a route may ask for on its way to an upstream. */
 export type Lane = Omit<LanePlan, "upstream">;
 
-/**
- * From the app to its peers.
- * @param mayInject whether faults may be injected for testing
- */
+/** From the app to its peers. */
 export function outbound(
   parts: StackParts,
   routes: readonly RouteOptions[],
   names: ReadonlyMap<string, Handler>,
-  mayInject = false,
 ): Handler {
   const layersOf = (of: RouteOptions) => routeLayers(parts, of);
-  const last = mayInject ? injectFaults(parts) : undefined;
-  return stack(listenerLayers(parts), route(routes, names, parts.random, layersOf, last));
+  return stack(listenerLayers(parts), route(routes, names, parts.random, layersOf));
 }
 
 /**
@@ -103,6 +100,14 @@ export function inbound(
       ? Promise.reject(new ProxyError("no_route", "there is no app behind this port"))
       : toApp(exchange);
   });
+}
+
+/**
+ * What stands in front of a name, outermost first. Made once for a name and not whenever it leads somewhere else: what it counts and
+ * keeps is not to be lost with a change of endpoints or chains.
+ */
+export function inFront(parts: StackParts, policy: NamePolicy | undefined): Layer[] {
+  return NAME_LAYERS.flatMap(({ of }) => of(parts, policy) ?? []);
 }
 
 /** Behind a name that leads to more than one upstream: by its own routes to one of its lanes. */
@@ -197,6 +202,43 @@ const ROUTE_LAYERS: readonly RouteLayer[] = [
   },
 ];
 
+/** A layer that stands in front of a name only where it is asked for. */
+interface NameLayer {
+  readonly name: string;
+  readonly of: (parts: StackParts, policy: NamePolicy | undefined) => Layer | undefined;
+}
+
+/** What stands in front of a name, outermost first: for all requests that are led there, whether a route matched or not. */
+const NAME_LAYERS: readonly NameLayer[] = [
+  {
+    // In the order of those of a route, for the same reasons.
+    name: "rate-limit",
+    of: (parts, policy) =>
+      policy?.rateLimits && unlessRouted("rateLimits", rateLimit(parts, policy.rateLimits)),
+  },
+  {
+    name: "fallback",
+    of: ({ clock, fallbacks }, policy) =>
+      policy?.fallback && unlessRouted("fallback", fallback({ clock, tally: fallbacks }, policy.fallback)),
+  },
+  {
+    // Inside all fallbacks, which can be tried with it.
+    name: "faults",
+    of: ({ clock, random, faults }) => faults && injectFaults({ clock, random, faults }),
+  },
+];
+
+/** The layer, but for requests whose route has a setting of its own in place of this. */
+function unlessRouted(setting: keyof NamePolicy, layer: Layer): Layer {
+  return {
+    name: layer.name,
+    wrap(next: Handler): Handler {
+      const inside = layer.wrap(next);
+      return (exchange) => (exchange.policy?.[setting] === undefined ? inside : next)(exchange);
+    },
+  };
+}
+
 /**
  * The layers that a route has for itself; made once with the routes. They stand outside of all that belongs to an upstream,
  * so they see a request once, however often it is sent.
@@ -212,6 +254,8 @@ function upstreamLayers(parts: StackParts, to: Upstream, lane: Lane): Layer[] {
     ...(lane.rewrite === undefined ? [] : [rewrite(lane.rewrite)]),
     // Outside the limit, so that waiting for a turn uses up the request's time.
     deadline(parts.clock, { requestMs: lane.requestMs ?? timeouts.requestMs }),
+    // Directly inside, as only the deadline is to hear of a fault that holds a request back.
+    ...postponed(parts),
     // Outside retry: a request has one permit however often it is sent, and a full upstream refuses before it works.
     concurrencyLimit(parts.clock, to.limit),
     // Outside balance: every attempt may choose another endpoint.
@@ -231,6 +275,10 @@ function upstreamLayers(parts: StackParts, to: Upstream, lane: Lane): Layer[] {
     // Inside retry: to it, attempts side by side are one. Only where the upstream has hedges.
     ...hedgeLayers(parts, to),
   ];
+}
+
+function postponed({ clock, random, faults }: StackParts): Layer[] {
+  return faults === undefined ? [] : [postponedFaults({ clock, random, faults })];
 }
 
 function hedgeLayers({ clock, retrySwitch }: StackParts, to: Upstream): Layer[] {
@@ -259,16 +307,39 @@ function endpointLayers(parts: StackParts, of: Upstream, to: UpstreamEndpoint): 
   ];
 }
 
-/** The names of the layers for the admin port and the docs, outermost first. `sample` must have an endpoint. */
-export function describeStack(parts: StackParts, sample: Upstream): Record<string, readonly string[]> {
-  const names = (layers: readonly Layer[]) => layers.map((layer) => layer.name);
+/**
+ * The names of the layers for the admin port and the docs, outermost first.
+ * @param samples of all kinds of upstreams that there are; each must have an endpoint
+ */
+export function describeStack(
+  parts: StackParts,
+  samples: readonly Upstream[],
+): Record<string, readonly string[]> {
+  const names = (layers: readonly Layer[]) => layers.map(({ name }) => name);
   const listener = names(listenerLayers(parts));
+  // All that there are: which of them a route, a name or the way in has is for its policy to say. The way in has no breaker of
+  // a route, as that of the app is one.
+  const ofRoutes = ROUTE_LAYERS.map(({ name }) => name);
+  const ofNames = NAME_LAYERS.map(({ name }) => name);
   return {
     outbound: [...listener, "route"],
-    // All that there are: which of them a route has is its policy's to say. Faults may hit requests without a route, too.
-    route: [...ROUTE_LAYERS.map((layer) => layer.name), "faults", "lead"],
-    inbound: [...names(inboundLayers(parts)), "app"],
-    upstream: [...names(upstreamLayers(parts, sample, {})), "balance"],
-    endpoint: [...names(endpointLayers(parts, sample, sample.endpoints[0]!)), "forward"],
+    route: [...ofRoutes, "name"],
+    inbound: [...names(inboundLayers(parts)), ...ofRoutes.filter((name) => ofNames.includes(name)), "name"],
+    name: [...ofNames, "lead"],
+    // All that any upstream has.
+    upstream: [...interleaved(samples.map((of) => names(upstreamLayers(parts, of, {})))), "balance"],
+    endpoint: [
+      ...interleaved(samples.map((of) => names(endpointLayers(parts, of, of.endpoints[0]!)))),
+      "forward",
+    ],
   };
+}
+
+/** Lists that have one order, each with gaps, as one list without gaps. */
+function interleaved(lists: readonly (readonly string[])[]): string[] {
+  const whole: string[] = [];
+  for (const list of lists)
+    for (const [at, name] of list.entries())
+      if (!whole.includes(name)) whole.splice(at === 0 ? 0 : whole.indexOf(list[at - 1]!) + 1, 0, name);
+  return whole;
 }

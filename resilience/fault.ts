@@ -4,7 +4,7 @@
  * Every fault has an end, which is looked at for each request and does not hang on a timer or on whoever added it: one that is
  * forgotten, or whose sidecar has lost the thread that would end it, ends by itself.
  */
-import { type Exchange, headerValue, type Random } from "../core/index.ts";
+import { type Direction, type Exchange, headerValue, type Random } from "../core/index.ts";
 
 export const FAULT_KINDS = ["delay", "abort", "reset", "slow"] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
@@ -22,6 +22,8 @@ export type FaultEffect =
 
 /** Which requests are hit: those for which everything holds that is said. */
 export interface FaultMatch {
+  /** Both, unless told. */
+  readonly direction?: Direction | undefined;
   /** The name of a route. */
   readonly route?: string | undefined;
   /** The name that a route or a host leads to. */
@@ -52,6 +54,8 @@ const NO_FAULTS: readonly Fault[] = [];
 export class Faults {
   #running: readonly { readonly fault: Fault; readonly untilMs: number }[] = [];
   readonly #injected = new Map<FaultKind, number>();
+  /** Not a field of the exchange: hardly any has one. */
+  readonly #postponed = new WeakMap<Exchange, readonly Fault[]>();
   /** The one thing that a request looks at where there are none. */
   any = false;
 
@@ -71,6 +75,18 @@ export class Faults {
     return drawn;
   }
 
+  /** Takes along what is to happen to a request when it has a deadline. */
+  postpone(exchange: Exchange, faults: readonly Fault[]): void {
+    this.#postponed.set(exchange, faults);
+  }
+
+  /** What was taken along, once. */
+  takePostponed(exchange: Exchange): readonly Fault[] {
+    const faults = this.#postponed.get(exchange) ?? NO_FAULTS;
+    this.#postponed.delete(exchange);
+    return faults;
+  }
+
   count(kind: FaultKind): void {
     this.#injected.set(kind, (this.#injected.get(kind) ?? 0) + 1);
   }
@@ -81,7 +97,8 @@ export class Faults {
   }
 }
 
-function matches({ route, upstream, header, value }: FaultMatch, exchange: Exchange): boolean {
+function matches({ direction, route, upstream, header, value }: FaultMatch, exchange: Exchange): boolean {
+  if (direction !== undefined && exchange.direction !== direction) return false;
   if (route !== undefined && exchange.route !== route) return false;
   if (upstream !== undefined && exchange.upstream !== upstream) return false;
   if (header === undefined) return true;

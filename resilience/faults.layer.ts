@@ -1,9 +1,10 @@
 /**
  * Injects faults for testing: a request is held back, refused, cut off, or answered slowly.
  *
- * Outside of the upstream's stack: the endpoints have done nothing, so no breaker, no latency and no outlier detection hears
- * of it, and no retry hides it. Inside the fallback, which can be tried in this way. Where no fault runs, the layer is one look at
- * a field; where none may be injected it does not stand in the stack at all.
+ * In front of a name: the endpoints have done nothing, so no breaker, no latency and no outlier detection hears
+ * of it, and no retry hides it. Inside the fallback, which can be tried in this way. What waits does so inside the upstream's deadline, and
+ * outside of all else that belongs to it. Where no fault runs, a layer is one look at a field; where none may be injected it does not stand in
+ * the stack at all.
  */
 import {
   Body,
@@ -28,35 +29,28 @@ export interface FaultParts {
   readonly faults: Faults;
 }
 
+/** In front of a name: what hits at once happens here, and what is preceded by a delay is taken along to `postponedFaults`. */
 export function injectFaults({ clock, random, faults }: FaultParts): Layer {
-  function note(exchange: Exchange, { effect }: Fault): void {
-    faults.count(effect.kind);
-    exchange.injected = exchange.injected === "" ? effect.kind : `${exchange.injected}, ${effect.kind}`;
-  }
-
+  /** @param drawn not none */
   async function injected(
     exchange: Exchange,
     drawn: readonly Fault[],
     next: Handler,
   ): Promise<ProxyResponse> {
-    let bytesPerSecond = Number.POSITIVE_INFINITY;
-    for (const fault of drawn) {
-      const { effect } = fault;
-      note(exchange, fault);
-      switch (effect.kind) {
-        case "delay":
-          await held(exchange, clock, drawnMs(effect.delayMs, random));
-          break;
-        case "abort":
-          return refused(exchange, fault, effect.status);
-        case "reset":
-          return cutOff(exchange, fault);
-        case "slow":
-          bytesPerSecond = Math.min(bytesPerSecond, effect.bytesPerSecond);
-          break;
-      }
-    }
+    const ending = drawn.findIndex(({ effect }) => effect.kind === "abort" || effect.kind === "reset");
+    // What comes after an ending has nothing left to hit.
+    const hitting = ending === -1 ? drawn : drawn.slice(0, ending + 1);
+    const postponed = hitting.filter(({ effect }) => effect.kind !== "slow");
+    if (postponed[0]?.effect.kind === "delay") faults.postpone(exchange, postponed);
+    else if (ending !== -1) return answered(exchange, faults, hitting[ending]!)!;
     const answer = await next(exchange);
+    if (ending !== -1) return answer;
+    let bytesPerSecond = Number.POSITIVE_INFINITY;
+    for (const fault of hitting) {
+      if (fault.effect.kind !== "slow") continue;
+      note(exchange, faults, fault);
+      bytesPerSecond = Math.min(bytesPerSecond, fault.effect.bytesPerSecond);
+    }
     setHeader(answer.headers, FAULT_HEADER, exchange.injected);
     if (bytesPerSecond === Number.POSITIVE_INFINITY || answer.tunnel !== undefined) return answer;
     return { ...answer, body: slowed(answer.body, bytesPerSecond, clock) };
@@ -72,6 +66,48 @@ export function injectFaults({ clock, random, faults }: FaultParts): Layer {
       };
     },
   };
+}
+
+/**
+ * Inside the deadline of an upstream, which is not known in front of a name: a name may lead to several upstreams, each with a
+ * limit of its own. So a request that is held back for too long is answered when its time is over, and not after the delay.
+ */
+export function postponedFaults({ clock, random, faults }: FaultParts): Layer {
+  async function injected(
+    exchange: Exchange,
+    postponed: readonly Fault[],
+    next: Handler,
+  ): Promise<ProxyResponse> {
+    for (const fault of postponed) {
+      const answer = answered(exchange, faults, fault);
+      if (answer !== undefined) return answer;
+      if (fault.effect.kind === "delay") await held(exchange, clock, drawnMs(fault.effect.delayMs, random));
+    }
+    return next(exchange);
+  }
+
+  return {
+    name: "postponed-faults",
+    wrap(next: Handler): Handler {
+      return (exchange) => {
+        if (!faults.any) return next(exchange);
+        const postponed = faults.takePostponed(exchange);
+        return postponed.length === 0 ? next(exchange) : injected(exchange, postponed, next);
+      };
+    },
+  };
+}
+
+function note(exchange: Exchange, faults: Faults, { effect }: Fault): void {
+  faults.count(effect.kind);
+  exchange.injected = exchange.injected === "" ? effect.kind : `${exchange.injected}, ${effect.kind}`;
+}
+
+/** What the fault answers; undefined for one that lets the request pass. */
+function answered(exchange: Exchange, faults: Faults, fault: Fault): ProxyResponse | undefined {
+  note(exchange, faults, fault);
+  if (fault.effect.kind === "abort") return refused(exchange, fault, fault.effect.status);
+  return fault.effect.kind === "reset" ? cutOff(exchange, fault) : undefined;
 }
 
 /** Not as `backoff`: the log tells the two apart. */

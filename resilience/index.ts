@@ -31,7 +31,7 @@ export {
   Faults,
   type RunningFault,
 } from "./fault.ts";
-export { FAULT_HEADER, injectFaults } from "./faults.layer.ts";
+export { FAULT_HEADER, injectFaults, postponedFaults } from "./faults.layer.ts";
 export { hedge } from "./hedge.layer.ts";
 export { HedgeBudget, type HedgeOptions } from "./hedge.ts";
 export { INHERITING, Inheritance, type Inheriting } from "./inheritance.ts";

@@ -3,7 +3,9 @@
  */
 import type { Config } from "../../config/index.ts";
 import type { SupplyView } from "../../discovery/index.ts";
+import { Faults } from "../../resilience/index.ts";
 import type { Metrics, ProcessLog } from "../../telemetry/index.ts";
+import { mayInject } from "../fault-book.ts";
 import { OverloadMonitor } from "../overload.ts";
 import { own } from "../own.ts";
 import { type EndpointView, mergedEndpoints, type PlaneReport } from "../report.ts";
@@ -38,7 +40,7 @@ export function redactedConfig(config: Config): unknown {
   );
 }
 
-/** Described on an upstream made for the purpose, so that it can be shown before discovery has found any endpoint. */
+/** Described on upstreams made for the purpose, so that it can be shown before discovery has found any endpoint. */
 export function stackView({ config, log }: AdminSubject): Record<string, readonly string[]> {
   const parts = createStackParts({
     clock: systemClock,
@@ -46,11 +48,16 @@ export function stackView({ config, log }: AdminSubject): Record<string, readonl
     log: log.log,
     overload: config.overload.enabled ? new OverloadMonitor(config.overload, systemClock) : undefined,
     writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
+    faults: mayInject(config) ? new Faults() : undefined,
   });
-  const sample = new Upstream("sample", config.inbound.app, parts, (of, to) => endpoint(parts, of, to));
-  sample.update([{ address: "sample", port: 1, weight: 1, source: "sample" }]);
-  const described = describeStack(parts, sample);
-  sample.stop();
+  const kinds = [config.inbound.app, ...Object.values(config.upstreams).map(({ options }) => options)];
+  const samples = kinds.map((options) => {
+    const sample = new Upstream("sample", options, parts, (of, to) => endpoint(parts, of, to));
+    sample.update([{ address: "sample", port: 1, weight: 1, source: "sample" }]);
+    return sample;
+  });
+  const described = describeStack(parts, samples);
+  for (const sample of samples) sample.stop();
   return described;
 }
 

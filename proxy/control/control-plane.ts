@@ -137,9 +137,8 @@ export class ControlPlane {
       const { listener: options, policy } = config.inbound;
       listeners["inbound"] = { direction: "inbound", options, leadsTo: key, ...(policy && { policy }) };
     }
-    const mayInject = config.admin.faults || config.routes.some(({ faults }) => faults !== undefined);
     const { situation } = this.#peers;
-    return { routes: namedRoutes(config), destinations, listeners, situation, mayInject };
+    return { routes: namedRoutes(config), destinations, listeners, situation };
   }
 
   /**

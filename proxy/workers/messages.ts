@@ -7,7 +7,7 @@ import type { LogLevel } from "../../telemetry/index.ts";
 import type { PlaneAddresses } from "../data-plane.ts";
 import type { ListenAddress } from "../downstream/index.ts";
 import type { OverloadOptions } from "../overload.ts";
-import type { Leads, ListenerPlan, Plan } from "../plan.ts";
+import type { Leads, ListenerPlan, NamePolicies, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
 import type { BreakerCommand } from "../route-breakers.ts";
 import type { Situation } from "../upstream/index.ts";
@@ -17,6 +17,8 @@ export interface WorkerSettings {
   readonly accessLog: boolean;
   readonly overload: OverloadOptions | undefined;
   readonly inheritDeadlines: Inheriting;
+  readonly mayInject: boolean;
+  readonly policies: NamePolicies;
   readonly logLevel: LogLevel;
   readonly retriesEnabled: boolean;
   /** Shared by all workers: requests that the app has in flight, by the number of the worker. */

@@ -4,6 +4,7 @@
  * Shares are rounded up, so that a small bound does not become none; retries that a budget allows per second need no
  * rounding. Ratios and times hold for a part of the traffic as for the whole, and rate limits are counted together (shared-limits.ts).
  */
+import type { NamePolicy } from "../../core/index.ts";
 import type { RetryOptions } from "../../resilience/index.ts";
 import type { LanePlan, Leads, ListenerPlan, UpstreamPlan } from "../plan.ts";
 import type { RouteOptions } from "../route.ts";
@@ -20,16 +21,20 @@ export function leadsPerWorker(leads: Leads, workers: number): Leads {
 
 export function listenerPerWorker(plan: ListenerPlan, workers: number): ListenerPlan {
   const maxConnections = Math.ceil(plan.options.maxConnections / workers);
-  return { ...plan, options: { ...plan.options, maxConnections } };
+  const policy = plan.policy && policyPerWorker(plan.policy, workers);
+  return { ...plan, options: { ...plan.options, maxConnections }, ...(policy && { policy }) };
+}
+
+export function routePerWorker(route: RouteOptions, workers: number): RouteOptions {
+  return route.policy === undefined ? route : { ...route, policy: policyPerWorker(route.policy, workers) };
 }
 
 /** Each keeps good answers of its own, so what they may take is divided. */
-export function routePerWorker(route: RouteOptions, workers: number): RouteOptions {
-  const { fallback } = route.policy ?? {};
-  if (fallback?.lastGood === undefined) return route;
+export function policyPerWorker<P extends NamePolicy>(policy: P, workers: number): P {
+  const { fallback } = policy;
+  if (fallback?.lastGood === undefined) return policy;
   const maxBytes = Math.ceil(fallback.lastGood.maxBytes / workers);
-  const lastGood = { ...fallback.lastGood, maxBytes };
-  return { ...route, policy: { ...route.policy, fallback: { ...fallback, lastGood } } };
+  return { ...policy, fallback: { ...fallback, lastGood: { ...fallback.lastGood, maxBytes } } };
 }
 
 /** Each worker has connections of its own, so among those that share endpoints each has a place of its own. */

@@ -52,11 +52,13 @@ export class WorkerPlane implements Plane {
     this.number = number;
     this.#log = log;
     this.#onWanted = settings.onWanted;
-    const { accessLog, inheritDeadlines, overload, retrySwitch } = settings;
+    const { accessLog, inheritDeadlines, mayInject, overload, policies, retrySwitch } = settings;
     const workerData: WorkerSettings = {
       accessLog,
       inheritDeadlines,
+      mayInject,
       overload,
+      policies,
       logLevel: log.level,
       retriesEnabled: retrySwitch.enabled,
       inFlight,

@@ -20,6 +20,7 @@ import {
   leadsPerWorker,
   listenerPerWorker,
   mapped,
+  policyPerWorker,
   routePerWorker,
   situationOfWorker,
 } from "./per-worker.ts";
@@ -57,8 +58,7 @@ export class WorkerPlanes implements Planes {
     readonly listeners: Record<string, ListenerPlan>;
     readonly endpoints: Record<string, readonly Endpoint[]>;
     situation: Situation;
-    mayInject: boolean | undefined;
-  } = { routes: [], destinations: {}, listeners: {}, endpoints: {}, situation: {}, mayInject: false };
+  } = { routes: [], destinations: {}, listeners: {}, endpoints: {}, situation: {} };
   /** The faults that run, and since when they have the time that they have left. */
   #faults: { readonly running: readonly RunningFault[]; readonly atMs: number } = { running: [], atMs: 0 };
   /** What an operator has decided of breakers, for one that takes the place of another; the times are this thread's. */
@@ -74,7 +74,10 @@ export class WorkerPlanes implements Planes {
   constructor(workers: number, settings: PlaneSettings, log: ProcessLog, onNoneLeft: () => void) {
     this.#workers = workers;
     this.#inFlight = sharedCounts(workers);
-    this.#settings = settings;
+    this.#settings = {
+      ...settings,
+      policies: mapped(settings.policies, (policy) => policyPerWorker(policy, workers)),
+    };
     this.#log = log;
     this.#onNoneLeft = onNoneLeft;
     for (let number = 0; number < workers; number++) this.#add(number);
@@ -83,7 +86,6 @@ export class WorkerPlanes implements Planes {
   async start(plan: Plan): Promise<PlaneAddresses> {
     const told = this.#told;
     told.routes = plan.routes.map((route) => routePerWorker(route, this.#workers));
-    told.mayInject = plan.mayInject;
     told.situation = plan.situation;
     for (const [name, leads] of Object.entries(plan.destinations))
       if (!Object.hasOwn(told.destinations, name))

@@ -7,8 +7,7 @@ import { DataPlane } from "../data-plane.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 
 const port = parentPort!;
-const { accessLog, inheritDeadlines, overload, logLevel, retriesEnabled, inFlight, number } =
-  workerData as WorkerSettings;
+const { logLevel, retriesEnabled, inFlight, number, ...settings } = workerData as WorkerSettings;
 const say = (message: FromWorker) => port.postMessage(message);
 
 const log: ProcessLog = relayedLog(logLevel, {
@@ -17,9 +16,7 @@ const log: ProcessLog = relayedLog(logLevel, {
 });
 const plane = new DataPlane(
   {
-    accessLog,
-    overload,
-    inheritDeadlines,
+    ...settings,
     retrySwitch: { enabled: retriesEnabled },
     counts: { inFlight, place: number },
     onWanted: (name) => say({ say: "wanted", name }),

@@ -14,20 +14,29 @@ const ROOT = join(import.meta.dirname, "../..");
 const page = readFileSync(join(ROOT, "docs/configuration.md"), "utf8");
 const written: unknown = JSON.parse(readFileSync(join(ROOT, "docs/heddle.schema.json"), "utf8"));
 
+/** What a route, an upstream and the way in may ask for alike. */
+const POLICY = { fallback: { lastGood: {} }, faults: [{ kind: "reset", match: { header: "x-fault-test" } }] };
+
 /** The smallest file in which every section has a place. */
 const BASE = {
   service: { name: "web", port: 3000 },
-  inbound: { rateLimits: [{ requests: 100, by: { caller: "address" } }] },
+  inbound: { rateLimits: [{ requests: 100, by: { caller: "address" } }], ...POLICY },
   discovery: { consul: {} },
-  upstreams: { orders: { endpoints: [{ address: "127.0.0.1:9001" }], hedge: {} } },
+  upstreams: {
+    orders: {
+      endpoints: [{ address: "127.0.0.1:9001" }],
+      hedge: {},
+      rateLimits: [{ requests: 100, by: { header: "x-api-key" } }],
+      ...POLICY,
+    },
+  },
   routes: [
     {
       to: [{ upstream: "orders" }],
       breaker: {},
       rateLimits: [{ requests: 100, by: { header: "x-api-key" } }],
       hedge: {},
-      fallback: { lastGood: {} },
-      faults: [{ kind: "reset", match: { header: "x-fault-test" } }],
+      ...POLICY,
     },
   ],
 };

@@ -234,7 +234,7 @@ routes:
     ["routes[0].faults[2]", 2],
     ["routes[0].faults[3]", 24 * 60],
   ]);
-  t.same(told[0]!.match, { route: "routes[0]", upstream: undefined });
+  t.same(told[0]!.match, { direction: "outbound", route: "routes[0]", upstream: undefined });
   clock.advance(120_000);
   t.same(left(), [
     ["routes[0].faults[0]", 8],

@@ -15,7 +15,7 @@ import type { NameSpec } from "../../proxy/control/name-spec.ts";
 import { Names } from "../../proxy/control/names.ts";
 import { DataPlane, type PlaneSettings } from "../../proxy/data-plane.ts";
 import { Destinations } from "../../proxy/destinations.ts";
-import { type ListenerPlan, plainDestination } from "../../proxy/plan.ts";
+import { type Destination, type ListenerPlan, plainDestination } from "../../proxy/plan.ts";
 import { createStackParts } from "../../proxy/stack-parts.ts";
 import { systemRandom } from "../../proxy/system.ts";
 import { WorkerPlanes } from "../../proxy/workers/index.ts";
@@ -31,6 +31,8 @@ const LOG = logInto([]);
 const SETTINGS: PlaneSettings = {
   accessLog: false,
   inheritDeadlines: "none",
+  mayInject: false,
+  policies: {},
   retrySwitch: { enabled: true },
   onWanted() {},
 };
@@ -114,6 +116,43 @@ test("an upstream that is replaced is shown with the endpoints it has", async (t
   t.teardown(() => plane.destroy());
   for (const requests of [1, 2, 3]) plane.lead("orders", orders(requests), { orders: [endpointAt(1)] });
   t.match((await plane.report()).upstreams, [{ endpoints: { available: 1 }, breakers: { closed: 1 } }]);
+});
+
+test("what is asked of a name holds behind its chain, and goes on when the chain changes", async (t) => {
+  const app = await startApp(t);
+  const limit = {
+    name: "all",
+    requests: 3,
+    perMs: 3_600_000,
+    burst: 3,
+    by: { of: "all" as const },
+    maxKeys: 1,
+  };
+  const rateLimits = [{ ...limit, mode: "enforce" as const, fields: "refused" as const }];
+  const fallback = {
+    on: ["no_endpoint" as const],
+    methods: ["GET"],
+    answer: { status: 203, headers: [], body: "" },
+  };
+  const plane = new DataPlane({ ...SETTINGS, policies: { orders: { rateLimits, fallback } } }, LOG);
+  t.teardown(() => plane.destroy());
+  const { local } = await plane.start({ ...EMPTY_PLAN, listeners: { local: listenAt(0) } });
+  const { upstreams } = orders(9);
+  const chain = (prefix: string): Destination => ({
+    upstreams: { v1: upstreams["orders"]!, v2: upstreams["orders"]! },
+    lanes: { v1: { upstream: "v1" }, v2: { upstream: "v2" } },
+    routes: [
+      { name: "new", match: { pathPrefix: prefix }, to: [{ upstream: "v2", weight: 1 }] },
+      { name: "old", match: {}, to: [{ upstream: "v1", weight: 1 }] },
+    ],
+  });
+  const statusOf = async (path: string) => (await call(local!.port, "any", { path })).status;
+  plane.lead("orders", chain("/v2"), { v1: [endpointAt(app.port)], v2: [] });
+  t.equal(await statusOf("/"), 200);
+  t.equal(await statusOf("/v2"), 203, "the other route of the chain leads to nobody");
+  plane.lead("orders", chain("/v3"), { v1: [endpointAt(app.port)], v2: [] });
+  t.equal(await statusOf("/v2"), 200);
+  t.equal(await statusOf("/"), 429, "three have passed, whichever way they went");
 });
 
 test("connections that were hung up on stay counted when their port is closed", async (t) => {

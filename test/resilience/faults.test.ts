@@ -1,11 +1,13 @@
 import { test } from "tap";
-import { Body, type Exchange } from "../../core/index.ts";
+import { Body, type Exchange, stack } from "../../core/index.ts";
 import { outcomeOf } from "../../resilience/breaker-failures.ts";
 import {
+  deadline,
   deadlineExceeded,
   type FaultEffect,
   Faults,
   injectFaults,
+  postponedFaults,
   type RunningFault,
 } from "../../resilience/index.ts";
 import { slowed } from "../../resilience/slow-body.ts";
@@ -23,15 +25,19 @@ const fault = (effect: FaultEffect, more: Partial<RunningFault> = {}): RunningFa
 });
 const ABORT: FaultEffect = { kind: "abort", status: 418 };
 
-function injecting(running: readonly RunningFault[]) {
+function injecting(running: readonly RunningFault[], requestMs = 60_000) {
   const clock = new ManualClock();
   const faults = new Faults();
   faults.replace(running, clock.now());
   let sent = 0;
-  const handle = injectFaults({ clock, random: seededRandom(1), faults }).wrap(async () => {
-    sent++;
-    return responseOf(200, Body.of(Buffer.from("fine")));
-  });
+  const parts = { clock, random: seededRandom(1), faults };
+  const handle = stack(
+    [injectFaults(parts), deadline(clock, { requestMs }), postponedFaults(parts)],
+    async () => {
+      sent++;
+      return responseOf(200, Body.of(Buffer.from("fine")));
+    },
+  );
   return { clock, faults, handle, sent: () => sent };
 }
 
@@ -112,6 +118,38 @@ test("an endpoint that had only what a delay left of the time is not to blame", 
   await answer;
   t.equal(blamed(exchange), "ignored");
   t.equal(blamed(exchange.twin(undefined)), "ignored", "nor is one that was asked beside it");
+});
+
+test("a delay is over with the request's time, and what comes after it does not happen", async (t) => {
+  const { clock, handle, faults, sent } = injecting(
+    [
+      fault({ kind: "delay", delayMs: [800, 800] }),
+      fault(ABORT),
+      fault({ kind: "slow", bytesPerSecond: 1_000 }),
+    ],
+    500,
+  );
+  const exchange = exchangeOf({ nowMs: clock.now() });
+  const answer = handle(exchange);
+  await settled();
+  clock.advance(499);
+  t.equal(exchange.state, "suspended");
+  clock.advance(1);
+  await t.rejects(answer, { code: "deadline_exceeded" });
+  t.same(faults.counts(), { delay: 1 });
+  t.equal(exchange.injected, "delay");
+  t.equal(sent(), 0);
+  t.equal(clock.pending, 0);
+});
+
+test("what was to come after a delay does not, when the fault has ended meanwhile", async (t) => {
+  const { clock, handle, faults } = injecting([fault({ kind: "delay", delayMs: [100, 100] })]);
+  const late = injectFaults({ clock, random: seededRandom(1), faults }).wrap(async (exchange) => {
+    faults.replace([], clock.now());
+    return handle(exchange);
+  });
+  t.equal((await late(exchangeOf())).status, 200);
+  t.equal(clock.pending, 0);
 });
 
 test("a reset gives an answer that is broken before its first byte", async (t) => {
