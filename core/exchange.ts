@@ -138,6 +138,8 @@ export class Exchange {
   #aborted: ProxyError | undefined = undefined;
   #controller: AbortController | undefined = undefined;
   #settlers: SettlerLink | undefined = undefined;
+  /** Whose twin it is. */
+  #original: Exchange | undefined = undefined;
 
   constructor(
     direction: Direction,
@@ -230,6 +232,7 @@ export class Exchange {
     twin.callersDeadlineMs = this.callersDeadlineMs;
     twin.waitDeadlineMs = this.waitDeadlineMs;
     twin.state = "running";
+    twin.#original = this;
     return twin;
   }
 
@@ -297,10 +300,11 @@ export class Exchange {
 
   /**
    * Notes that something in shadow mode, which decides and does not act, would have refused the request with this error. Noted
-   * once, however often it is decided: what is counted is requests.
+   * once, however often it is decided: what is counted is requests. Of a twin it is noted with the request itself.
    */
   wouldRefuse(code: ErrorCode): void {
-    if (this.shadow === "") this.shadow = code;
+    if (this.#original !== undefined) this.#original.wouldRefuse(code);
+    else if (this.shadow === "") this.shadow = code;
     else if (!this.shadow.split(",").includes(code)) this.shadow += `,${code}`;
   }
 

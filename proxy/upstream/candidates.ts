@@ -179,6 +179,13 @@ export class Candidates {
     return this.#all.filter(isWell);
   }
 
+  /** Those that are left alone for being outliers and nothing else. */
+  outliers(): readonly UpstreamEndpoint[] {
+    return this.#all.filter(
+      ({ isIn, breakerState, endpoint }) => !isIn && breakerState === "closed" && endpoint.unwell !== true,
+    );
+  }
+
   /** Whether somebody could be on trial: asked at each request, and nearly always no. */
   hasTrials(nowMs: number): boolean {
     return this.#current(nowMs).onTrial.length > 0;

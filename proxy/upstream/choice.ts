@@ -102,7 +102,7 @@ export class EndpointChoice {
     throw new ProxyError("breaker_open", `the breakers of all ${candidates.count} endpoints are open`);
   }
 
-  /** For a further attempt: one that has not failed this request yet, or at last one that has. */
+  /** For a further attempt: one that has not failed this request yet, at last an outlier, or else one that has. */
   #another(
     exchange: Exchange,
     { endpoints, inFlight }: Part,
@@ -114,11 +114,14 @@ export class EndpointChoice {
       const drawn = this.#balancer.pick(endpoints, nowMs, hash, inFlight);
       if (drawn !== undefined && isOther(drawn, exchange, nowMs)) return drawn;
     }
-    const everybody = this.#candidates.everybody(nowMs);
-    const others = othersOf([endpoints, this.#candidates.well(), everybody], exchange, nowMs);
+    const candidates = this.#candidates;
+    const everybody = candidates.everybody(nowMs);
+    const others = othersOf([endpoints, candidates.well(), everybody], exchange, nowMs);
     return (
       this.#balancer.pick(others, nowMs, hash) ??
       this.#onTrial(exchange, false, true, nowMs) ??
+      // Worse than the others, but not for this request: its breaker is closed, so most are answered there.
+      this.#balancer.pick(othersOf([candidates.outliers()], exchange, nowMs), nowMs, hash) ??
       this.#balancer.pick(leftInPeace(everybody, nowMs), nowMs, hash)
     );
   }

@@ -173,3 +173,16 @@ test("the log level changes on the spot, the access log stays, and both end up w
     "the log itself was silent",
   );
 });
+
+test("/stack has a layer wherever any upstream has it, and where it stands", async (t) => {
+  const { admin } = await startInProcess(
+    t,
+    `upstreams:
+  orders: { endpoints: [127.0.0.1:1] }
+  stock: { endpoints: [127.0.0.1:1], hedge: {}, faults: [{ kind: reset }] }
+  asked: { endpoints: [127.0.0.1:1], balancing: { algorithm: prequal } }`,
+  );
+  const { upstream, endpoint } = JSON.parse(await admin("/stack"));
+  t.same(upstream, ["deadline", "postponed-faults", "limit", "retry", "hedge", "balance"]);
+  t.same(endpoint, ["load", "heard-load", "breaker", "forward"]);
+});

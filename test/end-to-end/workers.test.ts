@@ -79,6 +79,64 @@ test("a worker that is lost is replaced, knows the endpoints, and takes no port 
   t.match(JSON.parse(await admin("/endpoints")), { orders: { endpoints: [{ address: app.address }] } });
 });
 
+test("workers that take the place of others know what an operator has decided", async (t) => {
+  const threads: Worker[] = [];
+  const onWorker = (worker: Worker) => threads.push(worker);
+  process.on("worker", onWorker);
+  t.teardown(() => process.off("worker", onWorker));
+  const app = await startApp(t);
+  const busy = await startApp(t, (_, response) => {
+    response.statusCode = 503;
+    response.end();
+  });
+  const { addresses, admin, access, logged } = await startInProcess(
+    t,
+    `workers: 2
+upstreams:
+  orders: { endpoints: ["${app.address}"] }
+  stock: { endpoints: ["${app.address}"] }
+  busy: { endpoints: ["${busy.address}"], retries: { attempts: 2, backoff: { base: 1ms, max: 1ms } }, breaker: { mode: off } }
+routes: [{ name: cart, match: { path: /cart }, to: [{ upstream: stock }], breaker: {} }]`,
+  );
+  const { port } = addresses.outbound;
+  /** What 20 calls were answered, on connections of their own, and by how many workers. */
+  const calling = async (host: string, path: string) => {
+    const seen = new Set<number>();
+    const before = access.length;
+    for (let i = 0; i < 20; i++) seen.add((await call(port, host, { path })).status);
+    await logged(() => access.length >= before + 20);
+    const records = access.slice(before);
+    return {
+      statuses: [...seen],
+      attempts: [...new Set(records.map(({ attempts }) => attempts))],
+      workers: new Set(records.map(({ requestId }) => String(requestId).slice(0, 30))).size,
+    };
+  };
+  await admin(`/breakers?upstream=orders&endpoint=${app.address}&state=open&for=1h`, "POST");
+  await admin("/breakers?route=cart&state=open&for=1h", "POST");
+  await admin("/retries?enabled=false", "POST");
+  for (const thread of [0, 1]) {
+    const exited = once(threads[thread]!, "exit");
+    await threads[thread]!.terminate();
+    await exited;
+    await once(threads[thread + 2]!, "message");
+  }
+  t.match(await calling("orders", "/"), { statuses: [503], workers: 2 });
+  t.match(await calling("stock", "/cart"), { statuses: [503], workers: 2 });
+  t.match(await calling("stock", "/"), { statuses: [200] }, "nothing else was decided");
+  t.match(await calling("busy", "/"), { statuses: [503], attempts: [1], workers: 2 });
+  await admin("/breakers?upstream=orders&state=auto", "POST");
+  await admin("/breakers?route=cart&state=auto", "POST");
+  await admin("/retries?enabled=true", "POST");
+  const exited = once(threads[2]!, "exit");
+  await threads[2]!.terminate();
+  await exited;
+  await once(threads[4]!, "message");
+  t.match(await calling("orders", "/"), { statuses: [200], workers: 2 });
+  t.match(await calling("stock", "/cart"), { statuses: [200] });
+  t.match(await calling("busy", "/"), { attempts: [3], workers: 2 });
+});
+
 test("what a lost worker had counted stays counted", async (t) => {
   const threads: Worker[] = [];
   const onWorker = (worker: Worker) => threads.push(worker);

@@ -27,6 +27,16 @@ test("what would have been refused is noted once for each reason, in the log and
   );
 });
 
+test("what would have refused an attempt beside the first is noted with the request", async (t) => {
+  const exchange = exchangeOf();
+  const twin = exchange.twin(undefined).twin(undefined);
+  exchange.wouldRefuse("rate_limited");
+  twin.wouldRefuse("breaker_open");
+  twin.wouldRefuse("rate_limited");
+  t.equal(exchange.shadow, "rate_limited,breaker_open");
+  t.equal(twin.shadow, "");
+});
+
 test("what nothing would have refused is not mentioned", async (t) => {
   const exchange = exchangeOf();
   exchange.settle("success", 1);

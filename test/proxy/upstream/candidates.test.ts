@@ -112,6 +112,19 @@ test("a further attempt goes to one that is on trial before it goes where the re
   t.same(world.attempts(payment, 3).toSorted(), ["a0", "a1", "a2"]);
 });
 
+test("a further attempt goes to an outlier before it goes where the request has failed, and to nobody else's open breaker", async (t) => {
+  const world = choosing(t, many("a", 3));
+  eject(world, ["a2"]);
+  t.equal(world.of("a2").watched!.standing.is, "ejected");
+  const met = world.attempts(exchangeOf(), 4);
+  t.same(met.slice(0, 2).toSorted(), ["a0", "a1"], "whoever is well comes first");
+  t.equal(met[2], "a2");
+  t.not(met[3], "a2", "when all have failed it, an outlier is one again");
+  t.same(world.counts(1_000)["a2"], undefined, "first attempts leave it alone");
+  world.fail("a2");
+  t.notOk(world.attempts(exchangeOf(), 4).includes("a2"));
+});
+
 test("in panic, too, attempts meet everybody that is used before they meet anybody again", async (t) => {
   const heavy = { unwell: true, weight: 9 };
   for (const endpoints of [
