@@ -77,7 +77,8 @@ function row(setting: Setting): string {
   return `| \`${path}\` | ${expected} | ${defaultOf(setting)} | ${SENTENCES[path]} |`;
 }
 
-function defaultOf({ path, required, fallback, isSection: section }: Setting): string {
+/** As a page writes it; empty or `none` where there is none. */
+export function defaultOf({ path, required, fallback, isSection: section }: Setting): string {
   if (OTHER_DEFAULTS[path] !== undefined) return OTHER_DEFAULTS[path];
   if (required) return section ? "" : "required";
   if (fallback === undefined) return "none";
