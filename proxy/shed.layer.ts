@@ -1,7 +1,7 @@
 /**
- * Refuses a share of the requests when the sidecar itself is overloaded, the least critical ones first. A refusal costs a
- * tenth of what it costs to carry a request, and is answered at once on a connection that stays, since a new one costs
- * more than both.
+ * Refuses a share of the requests when the sidecar itself is overloaded, the least critical ones first. A refusal is answered
+ * at once, on a connection that stays: it costs most of what it costs to carry a small request (`npm run bench:overload`), and a
+ * new connection costs more than both.
  */
 import {
   CRITICALITIES,

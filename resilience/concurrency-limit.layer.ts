@@ -22,11 +22,14 @@ import { deadlineExceeded } from "./deadline.ts";
 import { Turn } from "./turn-queue.ts";
 import { waitFor } from "./wait.ts";
 
+/** Peers then ask others at once, and this one later: what it lacks is not there a moment after. The least that can be said. */
+const LATER: readonly string[] = ["Retry-After", "1"];
+
 export function concurrencyLimit(clock: Clock, limit: ConcurrencyLimit): Layer {
   const { queueMs } = limit.options;
   const release = () => limit.release(clock.recentMs);
   const overflow = () =>
-    new ProxyError("overflow", "the upstream's limits are reached and its queue is full");
+    new ProxyError("overflow", "the upstream's limits are reached and its queue is full", { headers: LATER });
 
   function turn(exchange: Exchange): Promise<void> {
     return waitFor<void>(exchange, clock, "queue", (done, fail) => {
@@ -50,7 +53,7 @@ export function concurrencyLimit(clock: Clock, limit: ConcurrencyLimit): Layer {
 
   function tooLate(fail: (reason: ProxyError) => void) {
     return clock.schedule(queueMs, () =>
-      fail(new ProxyError("queue_timeout", `it had no turn within ${queueMs} ms`)),
+      fail(new ProxyError("queue_timeout", `it had no turn within ${queueMs} ms`, { headers: LATER })),
     );
   }
 

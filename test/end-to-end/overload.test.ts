@@ -1,7 +1,9 @@
 import type { ServerResponse } from "node:http";
 import { test } from "tap";
-import { call, startApp } from "../support/apps.ts";
+import { CRITICALITIES } from "../../core/index.ts";
+import { call, type Reply, startApp } from "../support/apps.ts";
 import { startInProcess } from "../support/in-process.ts";
+import { seededRandom } from "../support/seeded-random.ts";
 
 /** An app of so many workers: what is more waits inside it. It is told when to answer. */
 async function startSlowApp(t: Parameters<typeof startApp>[0]) {
@@ -72,6 +74,44 @@ inbound: { listen: 127.0.0.1:0, limits: { requests: 2, pending: 4, queueTimeout:
   );
 });
 
+test("of three times what fits, each is answered once: critical ones wait, the others are told at once when to come again", async (t) => {
+  const [fits, places, all] = [4, 8, 36];
+  const slow = await startSlowApp(t);
+  const heddle = await startInProcess(
+    t,
+    `service: { name: web, port: ${slow.app.port} }
+inbound: { listen: 127.0.0.1:0, limits: { requests: ${fits}, pending: ${places}, queueTimeout: 20s }, timeouts: { request: 30s } }`,
+  );
+  const { port } = heddle.addresses.inbound!;
+  const random = seededRandom(7);
+  // As many of each; whichever arrive first, at least eight critical ones are left for the eight places.
+  const kinds = Array.from({ length: all }, (_, i) => CRITICALITIES[i % CRITICALITIES.length]!)
+    .map((kind) => ({ kind, at: random.next() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ kind }) => kind);
+  const refused: Reply[] = [];
+  let told: (() => void) | undefined;
+  const asked = kinds.map(async (kind) => {
+    const reply = await call(port, "web", { path: `/${kind}`, headers: { "x-heddle-criticality": kind } });
+    if (reply.status !== 200) refused.push(reply);
+    told?.();
+    return reply;
+  });
+  while (refused.length < all - fits - places) await new Promise<void>((resolve) => (told = resolve));
+  t.equal(slow.order.length, fits, "nobody had to be answered by the app for that");
+  for (const { status, headers } of refused)
+    t.same([status, headers["x-heddle-error"], headers["retry-after"]], [503, "overflow", "1"]);
+  for (let answered = 0; answered < fits + places; answered++) {
+    await slow.until(Math.min(answered + fits, fits + places));
+    slow.answerOne();
+  }
+  const statuses = (await Promise.all(asked)).map(({ status }) => status);
+  t.equal(statuses.filter((status) => status === 200).length, fits + places);
+  t.equal(refused.length, all - fits - places, "and nobody is refused later");
+  t.same(slow.order.slice(fits), Array(places).fill("/critical"));
+  t.equal(await heddle.metric("heddle_pending_requests"), 0);
+});
+
 test("who waits longer for its turn than limits.queueTimeout is told so, and the app is not asked", async (t) => {
   const slow = await startSlowApp(t);
   const { addresses, logged } = await startInProcess(
@@ -82,7 +122,7 @@ test("who waits longer for its turn than limits.queueTimeout is told so, and the
   const first = call(port, "orders");
   await slow.until(1);
   const { status, headers } = await call(port, "orders");
-  t.same([status, headers["x-heddle-error"]], [503, "queue_timeout"]);
+  t.same([status, headers["x-heddle-error"], headers["retry-after"]], [503, "queue_timeout", "1"]);
   t.match(await logged(({ cause }) => cause === "queue_timeout"), { attempts: 0 });
   slow.answerOne();
   t.equal((await first).status, 200);
