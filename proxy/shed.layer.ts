@@ -1,6 +1,6 @@
 /**
  * Refuses a share of the requests when the sidecar itself is overloaded, the least critical ones first. A refusal is answered
- * at once, on a connection that stays: it costs most of what it costs to carry a small request (`npm run bench:overload`), and a
+ * at once, on a connection that stays: it costs half or more of what it costs to carry a small request (`npm run bench:overload`), and a
  * new connection costs more than both.
  */
 import {

@@ -109,7 +109,8 @@ ${more.includes("upstreams:") ? more.replace("upstreams:", `upstreams:\n  bench:
   }
 }
 
-async function ready(running: Running, url: string): Promise<void> {
+/** @throws Error when it does not answer within ten seconds */
+export async function ready(running: Running, url: string): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
     await sleep(100);
     running.assertAlive();

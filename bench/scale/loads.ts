@@ -14,9 +14,14 @@ const run = promisify(execFile);
 const CONNECTIONS = 32;
 
 /** As fast as it goes. */
-export function saturate(proxy: Subject, core: number, seconds: number, path = "/"): Promise<Load> {
+export function saturate(
+  proxy: Subject,
+  core: number,
+  seconds: number,
+  { path = "/", connections = CONNECTIONS } = {},
+): Promise<Load> {
   const url = `http://127.0.0.1:${proxy.port}${path}`;
-  return load({ url, seconds, connections: CONNECTIONS, core, signal: new AbortController().signal });
+  return load({ url, seconds, connections, core, signal: new AbortController().signal });
 }
 
 /** At a rate, in requests per second; resolves to the 99th percentile of the answers' times in milliseconds. */

@@ -64,8 +64,8 @@ const largeBodies: Scene = async (ground, rounds) => {
   const seen: string[] = [];
   for (let round = 0; round <= rounds; round++) {
     const [nginx, heddle] = [
-      await saturate(proxies[0], loadCore, TURN_S, LARGE_PATH),
-      await saturate(proxies[1], loadCore, TURN_S, LARGE_PATH),
+      await saturate(proxies[0], loadCore, TURN_S, { path: LARGE_PATH }),
+      await saturate(proxies[1], loadCore, TURN_S, { path: LARGE_PATH }),
     ];
     // The first round warms up.
     if (round === 0) continue;
