@@ -125,8 +125,8 @@ export class Destinations {
       if (endpoints !== undefined) before.update(endpoints);
       return;
     }
-    const { clock, random, log } = this.#parts;
-    const parts = { clock, random, log, situation: this.#situation };
+    const { clock, random, log, retrySwitch } = this.#parts;
+    const parts = { clock, random, log, retrySwitch, situation: this.#situation };
     const upstream = new Upstream(plan.name, plan.options, parts, (of, to) =>
       stacks.endpoint(this.#parts, of, to),
     );

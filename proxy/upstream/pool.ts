@@ -12,7 +12,7 @@ import {
   ProxyError,
   type ProxyResponse,
 } from "../../core/index.ts";
-import { mayBeRepeated, waitFor } from "../../resilience/index.ts";
+import { mayBeRepeated, type RetrySwitch, waitFor } from "../../resilience/index.ts";
 import { type ConnectionOwner, type ConnectionTimeouts, UpstreamConnection } from "./connection.ts";
 
 export interface PoolOptions {
@@ -21,6 +21,8 @@ export interface PoolOptions {
   /** Requests that may wait for one. */
   readonly pending: number;
   readonly timeouts: ConnectionTimeouts & { readonly tunnelIdleMs: number };
+  /** Undefined where nothing turns off what sends a request again. */
+  readonly switch?: RetrySwitch | undefined;
 }
 
 interface Waiter {
@@ -253,7 +255,9 @@ export class EndpointPool implements ConnectionOwner {
   onStale(exchange: Exchange, unsent: boolean): Promise<ProxyResponse> | undefined {
     const { body } = exchange;
     if (this.#shared.beside.has(exchange)) return undefined;
-    if (!unsent && !mayBeRepeated(exchange)) return undefined;
+    // What was sent may have been processed, whatever has become of the connection.
+    if (!unsent && (!mayBeRepeated(exchange) || this.#shared.options.switch?.enabled === false))
+      return undefined;
     if (exchange.aborted !== undefined || (body !== undefined && !body.rewindable)) return undefined;
     // Others wait for the place that has come free; whether it is worth another try is for the retries to say.
     if (this.#shared.waiting > 0) return undefined;

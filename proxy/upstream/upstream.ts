@@ -23,6 +23,7 @@ import {
   OutlierDetection,
   type OutlierOptions,
   type RetryOptions,
+  type RetrySwitch,
   type TimeoutOptions,
 } from "../../resilience/index.ts";
 import type { UpstreamCounts } from "../../telemetry/index.ts";
@@ -57,6 +58,8 @@ export interface UpstreamParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Undefined where nothing turns off what sends a request again. */
+  readonly retrySwitch?: RetrySwitch | undefined;
   /** Where this sidecar is, as far as it is known at the start. */
   readonly situation?: Situation | undefined;
 }
@@ -126,6 +129,7 @@ export class Upstream {
         keepAliveMs: options.keepAliveMs,
         tunnelIdleMs: options.timeouts.tunnelIdleMs,
       },
+      switch: parts.retrySwitch,
     });
   }
 

@@ -151,3 +151,25 @@ test("retries that the configuration switches off are not made", async (t) => {
   t.match(await logged(() => true), { attempts: 1, retryRefused: "switched_off" });
   t.equal(await metric("heddle_retries_enabled"), 0);
 });
+
+test("with retries switched off, a request that was lost on a pooled connection is not sent on another one either", async (t) => {
+  let asked = 0;
+  const losing = await rawEndpoint(t, (connection) => {
+    connection.socket.on("data", () => {
+      if (!connection.received.endsWith("\r\n\r\n")) return;
+      connection.take();
+      if (++asked === 1) connection.send(OK);
+      else connection.socket.resetAndDestroy();
+    });
+  });
+  const { addresses, logged, metric } = await startInProcess(
+    t,
+    `${orders([losing], "keepAlive: 1s")}\nretries: { enabled: false }`,
+  );
+  const client = await rawClient(t, addresses.outbound.port);
+  t.equal(await statusOf(client), "200");
+  t.equal(await statusOf(client), "502");
+  t.equal(asked, 2, "the endpoint has had it once");
+  t.match(await logged(({ status }) => status === 502), { attempts: 1, retryRefused: "switched_off" });
+  t.equal(await metric("heddle_pool_resent_total"), 0);
+});
