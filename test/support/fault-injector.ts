@@ -55,6 +55,8 @@ export interface FaultInjector {
   readonly bytesToCaller: number;
   /** Resolves when it is in force. Leads through a moment in which the port is closed where a black hole comes or goes. */
   become(fault: Fault | FaultOf): Promise<void>;
+  /** Resets every connection that there is, as when the process behind them dies. */
+  cut(): void;
   /** Closes the port and resets every connection. */
   stop(): Promise<void>;
 }
@@ -131,8 +133,12 @@ class Injector implements FaultInjector, Tally {
 
   async stop(): Promise<void> {
     this.#closePort();
-    for (const wire of this.#wires) wire.reset();
+    this.cut();
     await this.#closeBlackHole();
+  }
+
+  cut(): void {
+    for (const wire of this.#wires) wire.reset();
   }
 
   #closePort(): void {

@@ -2,10 +2,10 @@
  * A whole sidecar inside the test's process, on ports that are free, with its log as a list: for promises that
  * need its inside, or that would be slow with a process for each.
  */
-import type { Test } from "tap";
 import { parseConfig } from "../../config/index.ts";
 import { Sidecar, type SidecarAddresses } from "../../proxy/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
+import type { Teardown } from "./apps.ts";
 
 export interface LogRecord {
   readonly level: string;
@@ -28,7 +28,7 @@ export interface InProcess {
 }
 
 /** @param yaml what the configuration says besides the ports */
-export async function startInProcess(t: Test, yaml: string): Promise<InProcess> {
+export async function startInProcess(t: Teardown, yaml: string): Promise<InProcess> {
   const records: LogRecord[] = [];
   const access: Record<string, unknown>[] = [];
   const waiting = new Set<() => void>();
@@ -74,17 +74,23 @@ export async function startInProcess(t: Test, yaml: string): Promise<InProcess> 
         waiting.add(look);
         look();
       }),
-    async metric(name, labels = {}) {
-      const lines = (await admin("/metrics")).split("\n");
-      const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
-      const found = lines.filter(
-        (line) =>
-          (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) &&
-          wanted.every((pair) => line.includes(pair)),
-      );
-      return found.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
+    async metric(name, labels) {
+      return sumOf(await admin("/metrics"), name, labels);
     },
   };
+}
+
+/** The sum of a metric in the text of /metrics over the series that have these labels; 0 when there is none. */
+export function sumOf(metrics: string, name: string, labels: Readonly<Record<string, string>> = {}): number {
+  const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
+  return metrics
+    .split("\n")
+    .filter(
+      (line) =>
+        (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) &&
+        wanted.every((pair) => line.includes(pair)),
+    )
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
 }
 
 function withFreePorts(yaml: string): string {

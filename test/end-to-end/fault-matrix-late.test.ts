@@ -1,0 +1,16 @@
+/**
+ * Faults that only a time limit tells of, under every policy. What holds in each cell is in
+ * test/fault-matrix/prove.ts.
+ */
+import { test } from "tap";
+import { FAULTS } from "../fault-matrix/faults.ts";
+import { runMatrix } from "../fault-matrix/matrix.ts";
+import { proveCell } from "../fault-matrix/prove.ts";
+
+test("what is never answered, under any policy: no POST twice, no more attempts than are paid for, nothing kept, every request seen", async (t) => {
+  const cells = await runMatrix(
+    t,
+    FAULTS.filter(({ ending }) => ending === "late"),
+  );
+  for (const cell of cells) proveCell(t, cell);
+});
