@@ -11,6 +11,9 @@ import { ADMIN_PAGES, methodsOf } from "../proxy/admin/index.ts";
 import { DEFAULT_LIMITS, FAULT_REASONS, reasonPhrase } from "../proxy/http1/index.ts";
 import { CHUNK_LINE_BYTES, INTERIM_COUNT } from "../proxy/http1/limits.ts";
 import { MAX_REQUEST_SERIES, METRICS } from "../telemetry/index.ts";
+import { FAULTS } from "./fault-matrix/faults.ts";
+import { POLICIES } from "./fault-matrix/policies.ts";
+import { policyTable } from "./fault-matrix/table.ts";
 import { block, requests, wire } from "./support/codec.ts";
 import { startInProcess } from "./support/in-process.ts";
 
@@ -170,6 +173,27 @@ test("docs/timeouts.md has every time limit on the way of a request, with the de
     .map(({ path }) => path);
   t.ok(wanted.length > 20, `${wanted.length}`);
   for (const path of wanted) t.ok(path in stated, path);
+});
+
+test("docs/fault-matrix.md has every fault with every policy, as they are, and names the tests that hold them", async (t) => {
+  const text = page("docs/fault-matrix.md");
+  const [, policies] = /<!-- policies:begin -->\n(.*)\n<!-- policies:end -->/s.exec(text)!;
+  t.equal(policies, policyTable(POLICIES), "`npm run fault-matrix` renews it");
+  const [, matrix] = /<!-- matrix:begin -->\n(.*)\n<!-- matrix:end -->/s.exec(text)!;
+  const sections = matrix!.split("\n### ").slice(1);
+  t.same(
+    sections.map((section) => [
+      section.split("\n")[0],
+      [...section.matchAll(/^\| (?!policy |---)(.+?) \|/gm)].map(([, policy]) => policy),
+    ]),
+    FAULTS.map(({ name }) => [name, POLICIES.map((policy) => policy.name)]),
+  );
+  for (const [n, { says }] of FAULTS.entries()) t.ok(sections[n]?.includes(says), says);
+  const [, outages] = /<!-- outages:begin -->\n(.*)\n<!-- outages:end -->/s.exec(text)!;
+  t.same(
+    [...outages!.matchAll(/^\| (?!fault |---)(.+?) \|/gm)].map(([, fault]) => fault),
+    FAULTS.filter(({ ending }) => ending !== "none").map(({ name }) => name),
+  );
 });
 
 test("docs/metrics.md lists every metric with its type and labels, and no other", async (t) => {

@@ -15,6 +15,7 @@ export const SCOPES: readonly Scope[] = ["one of three", "all three"];
 const ENDPOINTS = 3;
 
 const CONTROL_EVERY_MS = 20;
+const RATE_TICK_MS = 5;
 
 /** The field that tells requests apart, whatever a sidecar does to their id. */
 const NAME = "x-matrix-request";
@@ -30,6 +31,13 @@ export class Ground {
     this.injectors = injectors;
     this.appPort = appPort;
     this.deliveries = deliveries;
+  }
+
+  /** Whole requests that have come to the apps whose names begin so. */
+  deliveredOf(prefix: string): number {
+    let sum = 0;
+    for (const [name, count] of this.deliveries) if (name.startsWith(prefix)) sum += count;
+    return sum;
   }
 
   /** @param cut whether the connections of those that get the fault are reset */
@@ -98,6 +106,20 @@ export async function ask(
   await Promise.all(Array.from({ length: callers }, caller));
   agent.destroy();
   return outcomes;
+}
+
+/** So many in a second, whether those before are answered or not. Resolves when all are. */
+export async function askAtRate(port: number, calls: readonly Call[], perSecond: number): Promise<void> {
+  const agent = new Agent({ keepAlive: true });
+  const began = performance.now();
+  const answers: Promise<Outcome>[] = [];
+  while (answers.length < calls.length) {
+    const due = Math.min(calls.length, ((performance.now() - began) * perSecond) / 1_000);
+    while (answers.length < due) answers.push(outcomeOf(port, agent, calls[answers.length]!));
+    await new Promise((resolve) => setTimeout(resolve, RATE_TICK_MS));
+  }
+  await Promise.all(answers);
+  agent.destroy();
 }
 
 /** Asks the app itself again and again until it is stopped, which resolves to the longest that it took, in milliseconds. */

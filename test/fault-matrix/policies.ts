@@ -11,7 +11,7 @@ export type Kind = "GET" | "PUT" | "POST" | "POST with a key";
 export const KINDS: readonly Kind[] = ["GET", "PUT", "POST", "POST with a key"];
 
 /** What bounds a kind of further attempts together: so many per request, and so many per second over 10 s. */
-interface Allowance {
+export interface Allowance {
   readonly ratio: number;
   readonly minPerSecond: number;
 }
@@ -51,14 +51,20 @@ export interface Limits {
 
 const LONG: Limits = { connect: "10s", attempt: "10s", request: "60s", idle: "10s", ownMs: 10_000 };
 /** For what is known only by them. The first attempt is over before a request is. */
-const SHORT: Limits = { connect: "500ms", attempt: "500ms", request: "60s", idle: "500ms", ownMs: 400 };
+export const SHORT: Limits = {
+  connect: "500ms",
+  attempt: "500ms",
+  request: "60s",
+  idle: "500ms",
+  ownMs: 400,
+};
 
 export function limitsFor({ silent }: MatrixFault): Limits {
   return silent ? SHORT : LONG;
 }
 
-const DEFAULT_RETRIES: Allowance = { ratio: 0.2, minPerSecond: 10 };
-const DEFAULT_REQUEUES: Allowance = { ratio: 1, minPerSecond: 10 };
+export const DEFAULT_RETRIES: Allowance = { ratio: 0.2, minPerSecond: 10 };
+export const DEFAULT_REQUEUES: Allowance = { ratio: 1, minPerSecond: 10 };
 
 const mayBeRepeated = (kind: Kind) => kind !== "POST";
 
