@@ -81,6 +81,25 @@ export async function startFaultInjector(
   return injector;
 }
 
+/**
+ * Below those that the kernel gives away (net.ipv4.ip_local_port_range): a port that is closed for a while would else become that of
+ * another listener, which would get what is to be refused.
+ */
+const EPHEMERAL = 32_768;
+const LOWEST_PORT = 20_000;
+
+/** False where the port is another's. */
+async function listens(server: Server, port: number): Promise<boolean> {
+  server.listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+    return true;
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "EADDRINUSE") return false;
+    throw thrown;
+  }
+}
+
 class Injector implements FaultInjector, Tally {
   port = 0;
   connections = 0;
@@ -126,9 +145,13 @@ class Injector implements FaultInjector, Tally {
       this.#wires.add(wire);
     });
     this.#server = server;
-    server.listen(this.port, "127.0.0.1");
-    await once(server, "listening");
+    while (!(await listens(server, this.port === 0 ? this.#anyPort() : this.port)))
+      if (this.port !== 0) throw new Error(`port ${this.port} was taken while it was closed`);
     this.port = (server.address() as AddressInfo).port;
+  }
+
+  #anyPort(): number {
+    return LOWEST_PORT + Math.floor(Math.random() * (EPHEMERAL - LOWEST_PORT));
   }
 
   async stop(): Promise<void> {
