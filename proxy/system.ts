@@ -33,6 +33,8 @@ const machineTicks: TickSource = {
       timer = setTimeout(callback, delayMs).unref();
     };
   })(),
+  // Behind the sockets of the same turn of the event loop.
+  afterReading: (callback) => void setImmediate(callback),
 };
 
 /** The one clock of the process. */

@@ -5,17 +5,25 @@
  * keeps one list for every distinct number of milliseconds. Here starting and cancelling is linking and
  * unlinking a node. The price is coarseness: a timer fires up to one tick late, never early. (Varghese and
  * Lauck, "Hashed and hierarchical timing wheels", 1987, scheme 6.)
+ *
+ * A process that was stopped (by its cgroup, a snapshot, a long collection) finds all timers due at once, in front of the
+ * answers that came meanwhile and lie in the kernel: Node runs timers before it reads. So a wake-up that is much too late lets
+ * what has arrived be read first. Else a pause of the sidecar alone would time out whatever was under way, and open breakers.
  */
 import type { Clock, Timer } from "../core/index.ts";
 
 const TICK_MS = 10;
 const SLOTS = 1024;
+/** So much too late is no wake-up of a machine that is merely busy. */
+const PAUSE_MS = 50;
 
 /** What the wheel needs of the machine; a test hands in its own. */
 export interface TickSource {
   now(): number;
   /** Calls back once after about `delayMs`; replaces an earlier request. */
   wakeIn(delayMs: number, callback: () => void): void;
+  /** Calls back when what has arrived by now has been read. */
+  afterReading(callback: () => void): void;
 }
 
 /** Fired, or cancelled. */
@@ -102,7 +110,13 @@ export class TimerWheel implements Clock {
   #wakeAt(tick: number): void {
     this.#wakeAtTick = tick;
     const delayMs = Math.max(1, tick * TICK_MS - this.now());
-    this.#source.wakeIn(delayMs, () => this.#turn());
+    this.#source.wakeIn(delayMs, () => this.#woken());
+  }
+
+  #woken(): void {
+    // Until then it counts as asked for, so that what is scheduled meanwhile does not ask for another.
+    if (this.now() - this.#wakeAtTick * TICK_MS < PAUSE_MS) this.#turn();
+    else this.#source.afterReading(() => this.#turn());
   }
 
   #turn(): void {

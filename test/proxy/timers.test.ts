@@ -13,6 +13,8 @@ const ROUND_MS = 1024 * TICK_MS;
 class Machine implements TickSource {
   nowMs: number;
   wakeUps = 0;
+  /** What has arrived and is read before late timers are fired. */
+  unread: () => void = () => {};
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #callback: (() => void) | undefined;
 
@@ -27,6 +29,11 @@ class Machine implements TickSource {
   wakeIn(delayMs: number, callback: () => void): void {
     this.#wakeAtMs = this.nowMs + delayMs;
     this.#callback = callback;
+  }
+
+  afterReading(callback: () => void): void {
+    this.unread();
+    callback();
   }
 
   /** Moves time on, and wakes the wheel each time that it asked for, exactly then. */
@@ -90,6 +97,29 @@ test("timers fire in the order in which they are due, also when the machine wake
   machine.sleepTo(3 * ROUND_MS);
   t.same(fired, [20, 100, 300, 500, ROUND_MS + 40, 2 * ROUND_MS + 20]);
   t.equal(wheel.pending, 0);
+});
+
+test("after a pause of the machine what has arrived is read before timers are fired, and may cancel them", async (t) => {
+  for (const [lateMs, isRead] of [
+    [0, false],
+    [49, false],
+    [50, true],
+    [60_000, true],
+  ] as const) {
+    const { machine, wheel } = wheelAt();
+    const fired: string[] = [];
+    const answered = wheel.schedule(100, () => fired.push("answered"));
+    wheel.schedule(100, () => fired.push("silent"));
+    machine.unread = () => {
+      answered.cancel();
+      wheel.schedule(1000, () => {});
+    };
+    machine.sleepTo(100 + lateMs);
+    t.same(fired.sort(), isRead ? ["silent"] : ["answered", "silent"], `${lateMs} ms late`);
+    t.equal(wheel.pending, isRead ? 1 : 0);
+    machine.advanceTo(120_000);
+    t.equal(wheel.pending, 0);
+  }
 });
 
 test("after a long sleep one turn sees every slot", async (t) => {
