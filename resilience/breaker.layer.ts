@@ -78,7 +78,10 @@ function judged(
         breaker.settle(permit, saysTimeIsUp(exchange, response) ? "ignored" : "failure", response.status);
       // A tunnel may last for days, and a probe must not: the endpoint has done what was asked when it has switched.
       else if (response.body.complete || response.status === 101) breaker.settle(permit, "success");
-      else response.body.onClosed((outcome) => breaker.settle(permit, rules.outcomeOfBody(outcome)));
+      else {
+        breaker.answers(permit);
+        response.body.onClosed((outcome) => breaker.settle(permit, rules.outcomeOfBody(outcome)));
+      }
     },
     (thrown) => {
       const kind = isTest(exchange) ? undefined : rules.kindOf(thrown);

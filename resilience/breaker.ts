@@ -98,6 +98,8 @@ export class Breaker {
   #probeTakenAtMs = Number.NEGATIVE_INFINITY;
   /** Probes that were given up by their callers. */
   #probesIgnored = 0;
+  /** The probe under way has begun to answer, and well. */
+  #probeAnswers = false;
   /** Probes that were good, in a row. */
   #probesPassed = 0;
   #openUntilMs = 0;
@@ -169,10 +171,21 @@ export class Breaker {
     if (this.#judge === undefined && this.#forced === undefined) return this.#epoch;
     if (this.#forced?.state === "open") return undefined;
     if (this.#hasPlace) {
-      if (this.#judge?.breaker.halfOpen === true) this.#probeTakenAtMs = this.#clock.now();
+      const judge = this.#judge;
+      // A stream may last for days, and a trial must not: one that has gone on for as long as a breaker is open was good.
+      if (judge?.breaker.halfOpen === true && this.#probeAnswers) this.#passProbe(judge);
+      if (judge?.breaker.halfOpen === true) {
+        this.#probeTakenAtMs = this.#clock.now();
+        this.#probeAnswers = false;
+      }
       return this.#epoch;
     }
     return this.admits ? UNJUDGED : undefined;
+  }
+
+  /** Of this permit the head of a good answer has come, and its body goes on. */
+  answers(permit: number): void {
+    if (permit === this.#epoch && this.#judge?.breaker.halfOpen === true) this.#probeAnswers = true;
   }
 
   /**
@@ -215,6 +228,7 @@ export class Breaker {
       if (why !== undefined) this.#trip(judge, why);
     } else if (halfOpen) {
       // The probe said nothing: its turn goes to the next request. Again and again, it says that callers do not wait for it.
+      this.#probeAnswers = false;
       if (++this.#probesIgnored % MOST_IGNORED !== 0) this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
     }
   }
@@ -228,6 +242,7 @@ export class Breaker {
 
   /** One more that was good; the last one that it takes closes it. */
   #passProbe({ breaker }: Judge): void {
+    this.#probeAnswers = false;
     if (++this.#probesPassed < this.#options.probes) this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
     else breaker.emit("success", undefined, 0);
   }
@@ -302,6 +317,7 @@ export class Breaker {
     breaker.on("open", () => this.#turnTo("open"));
     breaker.on("halfOpen", () => {
       this.#probesPassed = 0;
+      this.#probeAnswers = false;
       this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
       this.#turnTo("halfOpen");
     });

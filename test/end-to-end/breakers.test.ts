@@ -1,6 +1,7 @@
 import { test } from "tap";
 import { call, startApp } from "../support/apps.ts";
 import { startInProcess } from "../support/in-process.ts";
+import { rawClient } from "../support/raw.ts";
 
 const ONCE = "retries: { attempts: 0 }";
 
@@ -127,4 +128,25 @@ test("an operator's word that cannot be meant is refused with what could be", as
     '404 there is no endpoint of orders "127.0.0.1:2"; known: 127.0.0.1:1',
   );
   t.equal(await said("?route=a&state=open"), '404 there is no route with a breaker "a"; known: none');
+});
+
+test("an endpoint that serves streams is taken back though its probe goes on and on", async (t) => {
+  const app = await startApp(t, (_, response) => {
+    response.statusCode = 500;
+    response.end();
+  });
+  const { addresses, metric } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: [${app.address}], ${ONCE}, outliers: { enabled: false }, breaker: { consecutiveFailures: 1, openFor: 20ms } } }`,
+  );
+  t.equal((await call(addresses.outbound.port, "orders")).status, 500);
+  app.answer = (_, response) => void response.write("data: tick\n\n");
+  while ((await metric("heddle_breaker_state", { state: "closed" })) === 0) {
+    const client = await rawClient(t, addresses.outbound.port);
+    client.send("GET / HTTP/1.1\r\nHost: orders\r\n\r\n");
+    await client.until(/tick|breaker_open/);
+  }
+  const clients = await Promise.all([1, 2, 3, 4].map(() => rawClient(t, addresses.outbound.port)));
+  for (const client of clients) client.send("GET / HTTP/1.1\r\nHost: orders\r\n\r\n");
+  for (const client of clients) t.match(await client.until(/tick|\}\n$/), /^HTTP\/1.1 200 /);
 });

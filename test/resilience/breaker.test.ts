@@ -237,6 +237,38 @@ test("a probe that never ends does not hold the breaker half open for ever", asy
   t.equal(breaker.state, "closed", "the lost one has no say any more");
 });
 
+test("a probe that is answered by a stream has passed when that has gone on for as long as a breaker is open", async (t) => {
+  const { breaker, clock, changes } = await halfOpen(t, { probes: 2 });
+  const handle = (body: Body) =>
+    breakerLayer(breaker, "10.0.0.1:80").wrap(async () => responseOf(200, body))(exchangeOf());
+  const streams = [1, 2].map(() => new Body({ pause() {}, resume() {}, cancel() {} }, undefined));
+  await handle(streams[0]!);
+  clock.advance(OPEN_FOR_MS - 1);
+  t.equal(breaker.admit(), undefined, "not before");
+  clock.advance(1);
+  await handle(streams[1]!);
+  t.same([breaker.state, breaker.admits], ["halfOpen", false], "the first of two");
+  clock.advance(OPEN_FOR_MS);
+  t.ok(breaker.admits);
+  const next = breaker.admit()!;
+  t.equal(breaker.state, "closed");
+  for (const stream of streams) stream.fail(new Error("lost"));
+  t.equal(breaker.state, "closed", "how they end is no second opinion");
+  for (let i = 0; i < 5; i++) breaker.settle(next, "failure");
+  t.same(changes, ["open", "halfOpen", "closed", "open"]);
+});
+
+test("a stream that was given up says nothing for the probe that comes after it", async (t) => {
+  const { breaker, clock } = await halfOpen(t);
+  const stream = new Body({ pause() {}, resume() {}, cancel() {} }, undefined);
+  await breakerLayer(breaker, "10.0.0.1:80").wrap(async () => responseOf(200, stream))(exchangeOf());
+  stream.cancel(new Error("gone"));
+  breaker.admit();
+  clock.advance(OPEN_FOR_MS);
+  breaker.admit();
+  t.equal(breaker.state, "halfOpen", "nothing of that one has come");
+});
+
 test("with more probes it takes so many good ones in a row, one at a time, and one bad one opens it again", async (t) => {
   const { breaker, changes, request, until } = await halfOpen(t, { probes: 3 });
   request("success");
