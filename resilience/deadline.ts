@@ -14,8 +14,9 @@ export const CALLERS_LIMIT = "callers_limit";
  *   for testing has used up a part of its time: its endpoint is not to blame.
  */
 export function deadlineExceeded(exchange: Exchange, message: string, endpoint?: string): ProxyError {
+  const { deadlineMs, waitDeadlineMs } = exchange;
   // While its body arrives a request has no deadline but its caller's, yet may wait here no longer than usual.
-  const untilMs = Math.min(exchange.deadlineMs, exchange.waitDeadlineMs);
+  const untilMs = endpoint === undefined ? Math.min(deadlineMs, waitDeadlineMs) : deadlineMs;
   return new ProxyError("deadline_exceeded", message, {
     ...(untilMs === exchange.callersDeadlineMs ? { detail: CALLERS_LIMIT } : {}),
     ...(endpoint === undefined || exchange.injected !== "" ? {} : { endpoint }),

@@ -156,8 +156,8 @@ export class UpstreamConnection implements BodySource {
       this.#reject = reject;
       exchange.suspend("response", this.#clock.recentMs, this.#abort);
       if (this.#state !== "sending") return;
-      // Until the request has been sent its caller sets the pace, and has its own limits.
-      this.#expiry.suspend();
+      // Until the request has been sent its caller sets the pace, within its own limits: that of its body, and what it has said.
+      this.#expiry.moveTo(exchange.deadlineMs);
       this.#writer.start(exchange, this.#clock.recentMs);
     });
   }
@@ -181,7 +181,7 @@ export class UpstreamConnection implements BodySource {
   #onRequestBlocked(blocked: boolean): void {
     if (this.#state !== "sending") return;
     if (blocked) this.#awaitEndpoint();
-    else this.#expiry.suspend();
+    else this.#expiry.moveTo(this.#exchange!.deadlineMs);
   }
 
   #awaitEndpoint(): void {
@@ -215,16 +215,14 @@ export class UpstreamConnection implements BodySource {
     const exchange = this.#exchange!;
     if (head.interim) {
       exchange.onInterim?.(exchange, head.status, head.reason, head.headers);
+      if (head.status === 100) this.#writer.goAhead();
       return;
     }
     this.#state = "answering";
     // An endpoint that did not ask for the body may take it for the next request, or may not read it at all.
     this.#reusable = head.keepAlive && (!exchange.expectsContinue || exchange.continued);
     if (head.keepAliveTimeoutMs !== undefined) this.#keepAlive.learn(head.keepAliveTimeoutMs);
-    this.#responseBody = new Body(
-      this,
-      head.framing === UNTIL_CLOSE || head.framing < 0 ? undefined : head.framing,
-    );
+    this.#responseBody = new Body(this, head.framing < 0 ? undefined : head.framing);
     this.#expiry.moveTo(this.#clock.recentMs + this.#timeouts.idleMs);
     const { status, reason, headers } = head;
     const untilClose = head.framing === UNTIL_CLOSE;

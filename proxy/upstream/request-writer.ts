@@ -17,7 +17,7 @@ export interface RequestWriterOwner {
   onSent(): void;
   /** The request's body broke before its end. */
   onBroken(cause: Error): void;
-  /** The endpoint does not take more: `true` while the socket is full. */
+  /** The endpoint does not take more: `true` while the socket is full, or while the endpoint is yet to ask for the body. */
   onBlocked(blocked: boolean): void;
 }
 
@@ -30,6 +30,8 @@ export class RequestWriter implements BodySink {
   readonly #owner: RequestWriterOwner;
   #body: Body | undefined;
   #chunked = false;
+  /** Its caller sends no body before the endpoint has said 100 Continue. */
+  #awaitsLeave = false;
   /** In which turn the head was written. */
   #headTurn = -1;
 
@@ -63,9 +65,18 @@ export class RequestWriter implements BodySink {
     } else {
       this.#body = body;
       this.#chunked = body.length === undefined;
+      this.#awaitsLeave = exchange.expectsContinue && !exchange.continued && body.pushedBytes === 0;
       writeThisTurn(this.#socket, head);
+      if (this.#awaitsLeave) this.#owner.onBlocked(true);
       body.pipe(this);
     }
+  }
+
+  /** The endpoint has asked for the body, or its caller has not waited for that: it is the caller's turn. */
+  goAhead(): void {
+    if (!this.#awaitsLeave) return;
+    this.#awaitsLeave = false;
+    this.#owner.onBlocked(false);
   }
 
   /** The socket has room again. */
@@ -77,6 +88,7 @@ export class RequestWriter implements BodySink {
 
   /** Nothing more is sent; what has not been consumed of the body waits for whoever sends it next. */
   abandon(): void {
+    this.#awaitsLeave = false;
     this.#body?.unpipe();
     this.#body = undefined;
   }
@@ -86,6 +98,7 @@ export class RequestWriter implements BodySink {
    * early and hung up would be refused by the kernel, and the answer be lost with the connection.
    */
   write(chunk: Uint8Array): boolean {
+    this.goAhead();
     if (this.#chunked) for (const part of chunkPieces(chunk)) writeThisTurn(this.#socket, part);
     else writeThisTurn(this.#socket, chunk);
     if (!this.#socket.writableNeedDrain) return true;
@@ -94,6 +107,7 @@ export class RequestWriter implements BodySink {
   }
 
   end(trailers: readonly string[]): void {
+    this.#awaitsLeave = false;
     this.#body = undefined;
     if (this.#chunked) writeThisTurn(this.#socket, lastChunk(trailers));
     this.#owner.onSent();

@@ -1,7 +1,9 @@
 import type { IncomingHttpHeaders } from "node:http";
+import { setTimeout as pause } from "node:timers/promises";
 import { type Test, test } from "tap";
 import { call, say, startApp } from "../support/apps.ts";
 import { startInProcess } from "../support/in-process.ts";
+import { rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
 
 /** An app, the sidecar before it, and the sidecar of its caller. */
 async function twoInARow(t: Test, settings = "", peerSettings = "") {
@@ -207,4 +209,87 @@ test("whoever wants it otherwise says so: none inherits, or all do; and a reques
   t.equal(await inherits(", inheritDeadlines: all", "POST"), true);
   t.equal(await inherits(", inheritDeadlines: none", "GET"), false);
   t.equal(await inherits("", "GET", true), false);
+});
+
+test("what a caller gives holds while it is still sending, and its endpoint is not blamed for that", async (t) => {
+  const endpoint = await rawEndpoint(t);
+  const { addresses, logged, metric } = await startInProcess(
+    t,
+    // The second is longer than what is usual here, which does not count before the upload has ended.
+    `upstreams: { orders: { endpoints: ["${endpoint.address}"], timeouts: { request: 50ms }, breaker: { consecutiveFailures: 1 }, outliers: { enabled: false } } }`,
+  );
+  for (const [i, limit] of [25, 100].entries()) {
+    const client = await rawClient(t, addresses.outbound.port);
+    client.send(
+      `PUT /${limit} HTTP/1.1\r\nHost: orders\r\nX-Heddle-Timeout-Ms: ${limit}\r\nContent-Length: 8\r\n\r\nhalf`,
+    );
+    await (await endpoint.accepted(i)).untilEnd();
+    t.match(
+      await client.until(/\}\n$/),
+      /^HTTP\/1.1 504 .*X-Heddle-Error: deadline_exceeded.*Connection: close/s,
+    );
+    t.match(await logged(({ path }) => path === `/${limit}`), { detail: "callers_limit", attempts: 1 });
+  }
+  t.equal(await metric("heddle_breaker_opened_total"), 0);
+});
+
+test("an answer that came while heddle was paused is in time, whatever has run out meanwhile", async (t) => {
+  const endpoint = await rawEndpoint(t, (connection) => {
+    void connection.until(/\r\n\r\n$/).then(() => {
+      connection.send(textAnswer("paid"));
+      // The answer is in the kernel, and nobody in this process reads it until it is too late.
+      const untilMs = performance.now() + 1500;
+      while (performance.now() < untilMs);
+    });
+  });
+  const { addresses, metric } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${endpoint.address}"], timeouts: { attempt: 1s, request: 1s }, breaker: { consecutiveFailures: 1 } } }`,
+  );
+  const client = await rawClient(t, addresses.outbound.port);
+  client.send("POST / HTTP/1.1\r\nHost: orders\r\nContent-Length: 0\r\n\r\n");
+  t.match(await client.until(/paid$|\}\n$/), /^HTTP\/1.1 200 /);
+  t.equal(await metric("heddle_breaker_opened_total"), 0);
+});
+
+test("an endpoint that leaves Expect: 100-continue without a word has attempts of its own time, and is judged", async (t) => {
+  const silent = await rawEndpoint(t);
+  const { addresses, logged, metric } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${silent.address}"], timeouts: { attempt: 50ms }, retries: { attempts: 0 }, breaker: { consecutiveFailures: 1 } } }`,
+  );
+  const client = await rawClient(t, addresses.outbound.port);
+  client.send("PUT / HTTP/1.1\r\nHost: orders\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+  t.match(await client.until(/\}\n$/), /^HTTP\/1.1 504 .*X-Heddle-Error: attempt_timeout/s);
+  t.match(await logged(() => true), { attempts: 1, endpoint: silent.address });
+  t.equal(await metric("heddle_breaker_opened_total"), 1);
+});
+
+test("a caller that has been told to go on, or goes on without, has its own time again", async (t) => {
+  const endpoint = await rawEndpoint(t);
+  const { addresses } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${endpoint.address}"], timeouts: { attempt: 1s }, retries: { attempts: 0 } } }`,
+  );
+  for (const [i, isTold] of [true, false].entries()) {
+    const client = await rawClient(t, addresses.outbound.port);
+    client.send("PUT / HTTP/1.1\r\nHost: orders\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    const behind = await endpoint.accepted(i);
+    await behind.until(/\r\n\r\n$/);
+    if (isTold) {
+      behind.send("HTTP/1.1 100 Continue\r\n\r\n");
+      await client.until(/100 Continue\r\n\r\n$/);
+      client.take();
+    } else {
+      client.send("b");
+      await behind.until(/b$/);
+    }
+    // Longer than an attempt may take: what is waited for is the caller.
+    await pause(1100);
+    client.send(isTold ? "body" : "ody");
+    await behind.until(/body$/);
+    behind.send(textAnswer("stored"));
+    t.match(await client.until(/stored$|\}\n$/), /^HTTP\/1.1 200 /, isTold ? "told" : "not told");
+    behind.socket.destroy();
+  }
 });
