@@ -75,6 +75,10 @@ const CONDITIONS: Partial<Record<ErrorCode, RetryCondition>> = {
   attempt_timeout: "timeout",
 };
 
+// A field without a key in it vouches for nothing: whoever is to know the request again takes it for one that has none. The
+// second is the empty string as draft-ietf-httpapi-idempotency-key-header writes it.
+const NO_KEY: ReadonlySet<string | undefined> = new Set([undefined, "", '""']);
+
 // RFC 9110, 9.2.2.
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"]);
 
@@ -95,8 +99,8 @@ export function mayBeDoubled({ method }: Exchange): boolean {
 }
 
 /** Whether the same request may be delivered twice without harm. */
-export function mayBeRepeated(exchange: Exchange): boolean {
-  return IDEMPOTENT.has(exchange.method) || headerValue(exchange.headers, "idempotency-key") !== undefined;
+export function mayBeRepeated({ method, headers }: Exchange): boolean {
+  return IDEMPOTENT.has(method) || !NO_KEY.has(headerValue(headers, "idempotency-key"));
 }
 
 /**

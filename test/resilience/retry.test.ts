@@ -126,6 +126,11 @@ const DECISIONS: readonly Case[] = [
     exchange: { ...post, headers: ["idempotency-KEY", "4711"] },
     expected: undefined,
   },
+  ...["", '""'].map((key) => ({
+    why: `a key of nothing vouches for nothing: ${key}`,
+    exchange: { ...post, headers: ["Idempotency-Key", key] },
+    expected: "method" as const,
+  })),
   { why: "a POST that was never sent", exchange: post, failure: REFUSED, expected: undefined },
   {
     why: "a body that was not sent at all",
