@@ -21,6 +21,16 @@ export function hedgeFaults(config: Config): Complaint[] {
   }
   for (const [i, { to, policy }] of config.routes.entries()) {
     if (policy?.hedge?.enabled !== true) continue;
+    const { after } = policy.hedge;
+    const attempts = to.map(
+      ({ upstream }) => policy.attemptMs ?? config.upstreams[upstream]?.options.timeouts.attemptMs ?? 0,
+    );
+    const longestMs = Math.max(...attempts);
+    if (after !== undefined && "ms" in after && after.ms >= longestMs && longestMs > 0)
+      faults.push({
+        path: ["routes", i, "hedge", "after"],
+        message: `expected less than timeouts.attempt, which is ${durationText(longestMs)}, got ${durationText(after.ms)}`,
+      });
     const without = to.find(({ upstream }) => config.upstreams[upstream]?.options.hedge === undefined);
     if (without !== undefined)
       faults.push({

@@ -136,7 +136,11 @@ class Race {
     const answer = called(this.#next, twin);
     // Where it is sent is known by now, and is nobody else's any more.
     if (twin.endpoint !== exchange.endpoint) exchange.triedBefore = [...exchange.triedBefore, twin.endpoint];
-    exchange.onSettled((_, outcome) => twin.settle(outcome, this.#parts.clock.recentMs));
+    exchange.onSettled((_, outcome) => {
+      // What is noted when the twin's answer breaks, which may be the one that the caller got.
+      exchange.retryRefused ||= twin.retryRefused;
+      twin.settle(outcome, this.#parts.clock.recentMs);
+    });
     answer.then(
       (response) => this.#twinAnswered(twin, response),
       () => this.#twinFailed(twin),
@@ -158,7 +162,7 @@ class Race {
       return;
     }
     const release = () => this.#end.resolve(response);
-    if (isEndpointFailure(response.status)) {
+    if (isBad(response.status)) {
       this.#bad(release, () => response.body.cancel(lost()));
     } else {
       this.#learn();
@@ -193,7 +197,7 @@ class Race {
       response.body.cancel(lost());
       return;
     }
-    if (isEndpointFailure(response.status)) {
+    if (isBad(response.status)) {
       response.body.cancel(lost());
       this.#twinFailed(twin);
       return;
@@ -240,6 +244,11 @@ class Race {
     this.#twins.clear();
     release();
   }
+}
+
+/** 429 and 408 speak of the moment and of the connection, not of the request: the other attempt may fare better. */
+function isBad(status: number): boolean {
+  return isEndpointFailure(status) || status === 429 || status === 408;
 }
 
 function lost(): ProxyError {

@@ -171,3 +171,23 @@ test("a caller that goes away ends all attempts", async (t) => {
   for (const connection of asked) await connection.untilEnd();
   t.match(await logged(() => true), { cause: "client_closed", hedged: 1 });
 });
+
+test("an answer of a second attempt that breaks after its head is told of in the log as any other", async (t) => {
+  const slow = await rawEndpoint(t);
+  const breaking = await rawEndpoint(t, (connection) => {
+    void connection.until(/\r\n\r\n/).then(() => {
+      connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    });
+  });
+  const { addresses, logged } = await startInProcess(t, hedged(slow, breaking));
+  // Two requests, so that one of them begins at the slow one.
+  for (let i = 0; i < 2; i++) {
+    const client = await rawClient(t, addresses.outbound.port);
+    client.send(get);
+    await client.until(/half$/);
+    breaking.connections[i]!.socket.resetAndDestroy();
+    await client.untilEnd();
+  }
+  const facts = { status: 200, cause: "upstream_reset", retryRefused: "response_started" };
+  t.match(await logged(({ hedged }) => hedged === 1), facts);
+});

@@ -92,6 +92,20 @@ test("a bad answer waits for the other attempt, and is cancelled when that one i
   t.equal(exchange.state, "running");
 });
 
+test("to be asked to come back later is no answer that wins", async (t) => {
+  for (const status of [429, 408]) {
+    const { clock, handle, outcomes, sent } = hedging();
+    const answer = handle(exchangeOf());
+    await clock.pass(50);
+    sent[1]!.answer(responseOf(status));
+    await settled();
+    sent[0]!.exchange.resume(clock.now());
+    sent[0]!.answer(responseOf(200));
+    t.equal((await answer).status, 200);
+    t.same([outcomes, clock.pending], [["failed"], 0]);
+  }
+});
+
 test("a failure before a hedge is due is nobody's to hold, and a caller that goes away ends all", async (t) => {
   const soon = hedging();
   const failing = soon.handle(exchangeOf());
