@@ -42,6 +42,8 @@ export interface TunnelParts {
   readonly clock: Clock;
   readonly connectMs: number;
   readonly attemptMs: number;
+  /** Between two pieces of an answer that does not switch. */
+  readonly idleMs: number;
   /** How long a tunnel may carry nothing, either way. */
   readonly tunnelIdleMs: number;
   /** The connection to the endpoint has closed. */
@@ -130,7 +132,7 @@ class TunnelAttempt {
         this.#paused = false;
         this.#plain?.resume();
         this.#bridge.release();
-        if (this.#state === "answered") this.#expireIn(this.#parts.attemptMs);
+        if (this.#state === "answered") this.#expireIn(this.#parts.idleMs);
       },
       cancel: (reason) =>
         this.#fail(reason instanceof ProxyError ? reason : new ProxyError("client_closed", reason.message)),
@@ -195,7 +197,7 @@ class TunnelAttempt {
   #connected(): void {
     if (this.#state !== "connecting") return;
     this.#state = "asked";
-    this.#expireIn(this.#parts.attemptMs);
+    this.#expireIn(this.#exchange.policy?.attemptMs ?? this.#parts.attemptMs);
   }
 
   /** The endpoint does not switch: an answer like any other, but that its connection is not used again. */
@@ -208,9 +210,9 @@ class TunnelAttempt {
     this.#state = "answered";
     this.#plain = answer;
     this.#body = new Body(this.#source, head.framing < 0 ? undefined : head.framing);
-    this.#expireIn(this.#parts.attemptMs);
+    this.#expireIn(this.#parts.idleMs);
     answer.on("data", (bytes: Buffer) => {
-      this.#expireIn(this.#parts.attemptMs);
+      this.#expireIn(this.#parts.idleMs);
       this.#body.push(bytes);
     });
     answer.on("end", () => {

@@ -1,4 +1,5 @@
 import { EventEmitter, once } from "node:events";
+import { setTimeout as pause } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { type Test, test } from "tap";
 import { startInProcess } from "../support/in-process.ts";
@@ -133,7 +134,7 @@ test("a refusal that breaks or stops half-way is told like any other answer that
   const endpoint = await rawEndpoint(t);
   const heddle = await startInProcess(
     t,
-    orders([endpoint.address], "timeouts: { attempt: 400ms }, retries: { attempts: 0 }"),
+    orders([endpoint.address], "timeouts: { idle: 400ms }, retries: { attempts: 0 }"),
   );
   const { port } = heddle.addresses.outbound;
   const refused = async (number: number) => {
@@ -350,4 +351,28 @@ test("a tunnel outlives its endpoint's place in discovery", async (t) => {
   client.close(1000);
   t.equal(await closed(client), "1000");
   await nothingLeft(t, heddle);
+});
+
+test("a route's own limits hold for its upgrades, and a refusal may pause for longer than an attempt", async (t) => {
+  const silent = await rawEndpoint(t);
+  const refusing = await rawEndpoint(t, (connection) => {
+    void connection.until(/\r\n\r\n$/).then(async () => {
+      connection.send("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nn");
+      await pause(150);
+      connection.send("o");
+    });
+  });
+  for (const [{ address }, expected] of [
+    [silent, /^HTTP\/1.1 504 .*X-Heddle-Error: attempt_timeout.*\}\n$/s],
+    [refusing, /^HTTP\/1.1 403 .*\r\n\r\nno$/s],
+  ] as const) {
+    const heddle = await startInProcess(
+      t,
+      `${orders([address], "retries: { attempts: 0 }")}
+routes: [{ match: { host: orders }, to: [{ upstream: orders }], timeouts: { attempt: 50ms } }]`,
+    );
+    const client = await rawClient(t, heddle.addresses.outbound.port);
+    client.send(asking());
+    t.match(await client.until(/\r\n\r\n(?:no$|\{.*\}\n$)/), expected);
+  }
 });

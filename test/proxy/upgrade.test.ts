@@ -231,6 +231,7 @@ for (const { moment, code, begin } of [
       clock,
       connectMs: 1000,
       attemptMs: 1000,
+      idleMs: 1000,
       tunnelIdleMs: 1000,
       onClosed: () => closed++,
     };
