@@ -34,6 +34,8 @@ export class WatchedEndpoint {
   #failures = 0;
   #failuresInARow = 0;
   #gatewayFailuresInARow = 0;
+  /** Of a probe that has begun to answer, and well: after how long it did, in milliseconds. */
+  #probeAnsweredMs: number | undefined = undefined;
   /** Made with the first answer, where anybody asks for it: of thousands of endpoints a sidecar talks to a few. */
   #latency: LatencyHistogram | undefined = undefined;
 
@@ -57,11 +59,25 @@ export class WatchedEndpoint {
     return this.#standing.is === "probing" && mayProbe(this.#standing, nowMs, intervalMs);
   }
 
-  /** Takes the one place that there is for a probe. It is given back by `observe`, with whatever ending. */
+  /**
+   * Takes the one place that there is for a probe. It is given back by `observe`, with whatever ending.
+   * @returns whether a request may go there: also where it needs no place any more
+   */
   takeProbe(nowMs: number): boolean {
     if (this.#standing.is !== "probing" || !this.mayProbe(nowMs)) return false;
-    this.#standing = { ...this.#standing, askedAtMs: nowMs };
-    return true;
+    const answeredMs = this.#probeAnsweredMs;
+    this.#probeAnsweredMs = undefined;
+    // A stream may last for days, and a trial must not: one that has gone on for an interval was good.
+    if (answeredMs !== undefined) this.#referee.onProbe(this, "success", answeredMs, nowMs);
+    const { standing } = this;
+    if (standing.is === "probing") this.#standing = { ...standing, askedAtMs: nowMs };
+    return standing.is !== "ejected";
+  }
+
+  /** The head of a good answer has come, and its body goes on. @param latencyMs until the head */
+  answers(latencyMs: number, startedAtMs: number): void {
+    const { is, sinceMs } = this.#standing;
+    if (is === "probing" && startedAtMs >= sinceMs) this.#probeAnsweredMs = latencyMs;
   }
 
   /**
@@ -72,6 +88,7 @@ export class WatchedEndpoint {
   observe(ending: Ending, latencyMs: number, startedAtMs: number, nowMs: number): void {
     const standing = this.#standing;
     if (startedAtMs < standing.sinceMs || standing.is === "ejected") return;
+    this.#probeAnsweredMs = undefined;
     if (standing.is === "probing") this.#referee.onProbe(this, ending, latencyMs, nowMs);
     else if (ending !== "ignored") this.#count(ending, latencyMs, nowMs);
   }

@@ -60,11 +60,13 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
               upstream.countAttempt("deadline_exceeded");
               endpoint.watched?.observe("ignored", latencyMs, startedAtMs, nowMs);
             } else if (body.complete) ended(status, "success", latencyMs, startedAtMs);
-            else
+            else {
+              if (!isEndpointFailure(status)) endpoint.watched?.answers(latencyMs, startedAtMs);
               body.onClosed((outcome) => {
                 ended(status, outcome, latencyMs, startedAtMs);
                 if (outcome === "failure") upstream.trying.answerBroke(exchange);
               });
+            }
           },
           (thrown) => {
             endpoint.end();

@@ -1,8 +1,9 @@
 import { Agent } from "node:http";
 import { type Test, test } from "tap";
-import { type App, call, startApp } from "../support/apps.ts";
+import { type Answer, type App, call, startApp } from "../support/apps.ts";
 import { eventually } from "../support/consul-cluster.ts";
 import { type InProcess, startInProcess } from "../support/in-process.ts";
+import { rawClient } from "../support/raw.ts";
 
 /** Replicas by name, of which a share of the requests fails that can be changed. */
 async function startReplicas(t: Test, names: readonly string[]) {
@@ -118,4 +119,39 @@ test("an upstream whose outliers are not looked for says nothing of them", async
   await calling(t, sidecar)(10);
   const page = JSON.parse(await sidecar.admin("/endpoints"));
   t.equal(page.orders.endpoints[0].outlier, undefined);
+});
+
+test("a replica that serves streams comes back though its probe goes on and on", async (t) => {
+  const streams: Answer = (_, response) => void response.write("data: tick\n\n");
+  const [app, other] = [
+    await startApp(t, (_, response) => {
+      response.statusCode = 500;
+      response.end();
+    }),
+    await startApp(t, streams),
+  ];
+  const sidecar = await startInProcess(
+    t,
+    `upstreams:
+  orders:
+    endpoints: [${app.address}, ${other.address}]
+    balancing: { algorithm: roundRobin }
+    retries: { attempts: 0 }
+    breaker: { mode: off, openFor: 10ms }
+    outliers: { consecutiveFailures: 1, interval: 100ms, probes: 1, ejection: { base: 100ms, max: 100ms } }`,
+  );
+  const ask = async () => {
+    const client = await rawClient(t, sidecar.addresses.outbound.port);
+    client.send("GET / HTTP/1.1\r\nHost: orders\r\n\r\n");
+    await client.until(/\r\n\r\n/);
+  };
+  await eventually("the ejection", async () => {
+    await ask();
+    return said(sidecar, "outlier is ejected") !== undefined;
+  });
+  app.answer = streams;
+  await eventually("its return", async () => {
+    await ask();
+    return said(sidecar, "outlier has passed its probes") !== undefined;
+  });
 });

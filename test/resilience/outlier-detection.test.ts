@@ -121,6 +121,32 @@ test("a probe that never ends holds its place for an interval only", async (t) =
   t.ok(at(4).takeProbe(clock.now()));
 });
 
+test("a probe that is answered by a stream is good when that has gone on for an interval, unless its head was slow", async (t) => {
+  for (const [latencyMs, becomes] of [
+    [10, "in"],
+    [10_000, "ejected"],
+  ] as const) {
+    const { clock, at, standing, tell } = watching(5, {
+      options: { latencyFactor: 3, consecutiveFailures: 0, probes: 1 },
+    });
+    for (let i = 0; i < 40; i++)
+      for (let place = 0; place < 5; place++) tell(place, "success", 1, place === 4 ? 900 : 50);
+    clock.advance(INTERVAL_MS);
+    t.match(standing(4), { is: "ejected", rule: "latency" });
+    clock.advance(30_000);
+    t.ok(at(4).takeProbe(clock.now()));
+    const startedAtMs = clock.now();
+    at(4).answers(latencyMs, startedAtMs);
+    clock.advance(INTERVAL_MS - 1);
+    t.notOk(at(4).takeProbe(clock.now()), "not before");
+    clock.advance(1);
+    t.equal(at(4).takeProbe(clock.now()), becomes === "in", "who is back needs no place");
+    t.equal(standing(4).is, becomes);
+    at(4).observe("failure", latencyMs, startedAtMs, clock.now());
+    t.equal(standing(4).is, becomes, "how it ends is no second opinion");
+  }
+});
+
 test("a straggler from before neither settles a probe nor counts against one that is back", async (t) => {
   const { badInterval, standing, clock, tell, at } = watching(5);
   const longAgoMs = clock.now();
