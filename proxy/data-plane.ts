@@ -28,6 +28,7 @@ import type { BreakerCommand } from "./route-breakers.ts";
 import * as stacks from "./stack.ts";
 import { createStackParts } from "./stack-parts.ts";
 import { newRequestId, systemClock, systemRandom, threadOffsetMs } from "./system.ts";
+import { threadUse } from "./thread-use.ts";
 import type { Situation, Upstream } from "./upstream/index.ts";
 
 /** Where the ports for traffic are, by the names of the listeners. */
@@ -216,6 +217,7 @@ export class DataPlane implements Plane {
       overload: this.stackParts.overload?.report(),
       faults: this.stackParts.faults?.counts() ?? {},
       fallbacks: this.stackParts.fallbacks.counts(),
+      thread: threadUse(),
     };
   }
 

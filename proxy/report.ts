@@ -10,6 +10,7 @@ import { type BreakerView, breakerView, mergedBreaker } from "./breaker-view.ts"
 import type { OverloadReport } from "./overload.ts";
 import { own } from "./own.ts";
 import type { RouteBreakerView } from "./route-breakers.ts";
+import type { ThreadUse } from "./thread-use.ts";
 import type { Upstream } from "./upstream/index.ts";
 
 /** One endpoint as the admin port shows it. Times in milliseconds. */
@@ -69,6 +70,7 @@ export interface PlaneReport {
   readonly faults: Readonly<Record<string, number>>;
   /** Requests that their route answered for itself, by kind, cause and route. */
   readonly fallbacks: Readonly<Record<string, number>>;
+  readonly thread: ThreadUse;
 }
 
 export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[] {

@@ -21,6 +21,7 @@ import type { BreakerCommand } from "./route-breakers.ts";
 import { namePolicies, withSharedLimits } from "./shared-limits.ts";
 import { giveBackStartupMemory } from "./startup-memory.ts";
 import { systemClock, systemRandom, wallClock } from "./system.ts";
+import { threadUse } from "./thread-use.ts";
 import type { Upstream } from "./upstream/index.ts";
 import { type Planes, WorkerPlanes } from "./workers/index.ts";
 
@@ -197,6 +198,9 @@ export class Sidecar {
 
   async #counts(): Promise<Counts> {
     const reports = await this.reports();
+    const threads = reports.map(({ thread }) => thread);
+    // Workers report for themselves; this thread has the control plane and the admin port.
+    if (this.#own === undefined) threads.push(threadUse());
     return {
       requests: reports.map(({ tally }) => tally),
       upstreams: mergedCounts(reports),
@@ -214,6 +218,8 @@ export class Sidecar {
       discovery: this.#control.counts(),
       droppedLogLines: this.log.droppedLines(),
       retriesEnabled: this.#retrySwitch.enabled,
+      timers: threads.reduce((sum, { timers }) => sum + timers, 0),
+      resources: summed(threads.map(({ resources }) => resources)),
     };
   }
 }

@@ -159,6 +159,16 @@ export const METRICS = {
     labels: [],
     help: "Log lines given up because the reader of the log was too slow",
   },
+  heddle_timers: {
+    type: "gauge",
+    labels: [],
+    help: "Time limits and waits that are running, of requests, connections and the sidecar itself",
+  },
+  nodejs_active_resources: {
+    type: "gauge",
+    labels: ["type"],
+    help: "What keeps the event loops busy, by Node's own names: sockets, servers, timers, questions to the system",
+  },
   process_cpu_seconds_total: {
     type: "counter",
     labels: [],

@@ -69,6 +69,10 @@ export interface Counts {
   readonly fallbacks: Readonly<Record<string, number>>;
   readonly discovery: DiscoveryCounts;
   readonly droppedLogLines: number;
+  /** Timers that are running. */
+  readonly timers: number;
+  /** What Node's event loops have open, by its kind. */
+  readonly resources: Readonly<Record<string, number>>;
   /** Whether requests are sent again, and twice, as the configuration says. */
   readonly retriesEnabled: boolean;
 }
@@ -84,6 +88,8 @@ const NOTHING_COUNTED: Counts = {
   fallbacks: {},
   discovery: { watches: 0, answered: 0, failed: 0, sources: {} },
   droppedLogLines: 0,
+  timers: 0,
+  resources: {},
   retriesEnabled: true,
 };
 
@@ -170,6 +176,10 @@ export class Metrics {
       for (const [state, count] of Object.entries(this.#counts.discovery.sources)) set({ state }, count);
     });
     this.#define("heddle_log_lines_dropped_total", (set) => set({}, this.#counts.droppedLogLines));
+    this.#define("heddle_timers", (set) => set({}, this.#counts.timers));
+    this.#define("nodejs_active_resources", (set) => {
+      for (const [type, count] of Object.entries(this.#counts.resources)) set({ type }, count);
+    });
     this.#define("process_cpu_seconds_total", (set) => {
       const { user, system } = process.cpuUsage();
       set({}, (user + system) / 1e6);

@@ -172,6 +172,8 @@ const NOW: Counts = {
     shed: { critical: 0, default: 19, sheddable: 20 },
   },
   droppedLogLines: 9,
+  timers: 21,
+  resources: { Timeout: 22 },
   retriesEnabled: true,
 };
 
@@ -254,8 +256,10 @@ test("each value is the one of its source, at each scrape anew", async (t) => {
       value("heddle_discovery_questions_total", { outcome: "failed" }),
       value("heddle_discovery_sources", { state: "silent" }),
       value("heddle_log_lines_dropped_total"),
+      value("heddle_timers"),
+      value("nodejs_active_resources", { type: "Timeout" }),
     ],
-    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 18, 0.5, 20, 12, 13, 14, 16, 9],
+    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 18, 0.5, 20, 12, 13, 14, 16, 9, 21, 22],
   );
   t.ok(value("process_cpu_seconds_total") > 0);
   t.ok(value("process_resident_memory_bytes") > 1e6);
