@@ -205,6 +205,7 @@ export function addedCounts(a: UpstreamCounts, b: UpstreamCounts): UpstreamCount
       idle: a.connections.idle + b.connections.idle,
     },
     limit: a.limit + b.limit,
+    held: a.held + b.held,
     pending: a.pending + b.pending,
   };
 }
@@ -217,6 +218,7 @@ export function pastCounts(counts: UpstreamCounts): UpstreamCounts {
     endpoints: { available: 0, refused: 0, ejected: 0 },
     connections: { connecting: 0, busy: 0, idle: 0 },
     limit: 0,
+    held: 0,
     pending: 0,
   };
 }

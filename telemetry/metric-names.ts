@@ -119,6 +119,11 @@ export const METRICS = {
     labels: ["upstream"],
     help: "Requests that are let through at a time",
   },
+  heddle_permits_held: {
+    type: "gauge",
+    labels: ["upstream"],
+    help: "Requests that have been let through and are not over",
+  },
   heddle_overload_pressure: {
     type: "gauge",
     labels: ["resource"],

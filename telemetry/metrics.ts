@@ -28,6 +28,8 @@ export interface UpstreamCounts {
   readonly connections: Readonly<Record<"connecting" | "busy" | "idle", number>>;
   /** Requests that are let through at a time, as it is now. */
   readonly limit: number;
+  /** Of these permits, how many are taken. */
+  readonly held: number;
   readonly pending: number;
 }
 
@@ -158,6 +160,7 @@ export class Metrics {
     this.#define("heddle_pool_resent_total", (set) => each(set, (c) => [[{}, c.resent]]));
     this.#define("heddle_pending_requests", (set) => each(set, (c) => [[{}, c.pending]]));
     this.#define("heddle_concurrency_limit", (set) => each(set, (c) => [[{}, c.limit]]));
+    this.#define("heddle_permits_held", (set) => each(set, (c) => [[{}, c.held]]));
     this.#define("heddle_overload_pressure", (set) => {
       for (const [resource, pressure] of Object.entries(this.#counts.overload?.pressure ?? {}))
         set({ resource }, pressure);

@@ -225,6 +225,7 @@ export class Upstream {
       },
       connections: this.#pool.counts(),
       limit: this.limit.limit,
+      held: this.limit.held,
       pending: this.limit.waiting + this.#pool.waiting,
     };
   }

@@ -154,6 +154,7 @@ const COUNTS: UpstreamCounts = {
   endpoints: { available: 2, refused: 1, ejected: 1 },
   connections: { connecting: 1, busy: 2, idle: 3 },
   limit: 18,
+  held: 23,
   pending: 6,
 };
 
@@ -257,9 +258,10 @@ test("each value is the one of its source, at each scrape anew", async (t) => {
       value("heddle_discovery_sources", { state: "silent" }),
       value("heddle_log_lines_dropped_total"),
       value("heddle_timers"),
+      value("heddle_permits_held", { upstream }),
       value("nodejs_active_resources", { type: "Timeout" }),
     ],
-    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 18, 0.5, 20, 12, 13, 14, 16, 9, 21, 22],
+    [2, 2, 3, 1, 4, 1, 3, 5, 8, 1, 6, 1, 4, 11, 18, 0.5, 20, 12, 13, 14, 16, 9, 21, 23, 22],
   );
   t.ok(value("process_cpu_seconds_total") > 0);
   t.ok(value("process_resident_memory_bytes") > 1e6);
