@@ -7,10 +7,14 @@
  */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 
 /** Of a backlog of one, the kernel holds one connection more. */
 const HELD = 2;
+
+/** On loopback a handshake takes microseconds; the kernel sends a SYN that had no answer again after a second. */
+const NO_ANSWER_MS = 200;
 
 const NEVER_LOOKS = `
 const { createServer } = require("node:net");
@@ -32,9 +36,14 @@ export async function openBlackHole(port: number): Promise<BlackHole> {
   const held: Socket[] = [];
   while (held.length < HELD) {
     const socket = connect({ port, host: "127.0.0.1" });
-    await once(socket, "connect");
     socket.on("error", () => {});
     held.push(socket);
+    // Somebody else may have taken the place, and then the backlog is as full as it shall be: no answer is the sign of it.
+    const [answer] = await Promise.race([
+      once(socket, "connect").then(() => ["yes"]),
+      sleep(NO_ANSWER_MS, []),
+    ]);
+    if (answer === undefined) break;
   }
   return {
     async close() {
