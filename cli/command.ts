@@ -7,7 +7,10 @@ export interface Command {
   readonly about: string;
   /** As node:util's parseArgs wants them. */
   readonly options: Readonly<
-    Record<string, { readonly type: "string" | "boolean"; readonly default?: string }>
+    Record<
+      string,
+      { readonly type: "string" | "boolean"; readonly short?: string; readonly default?: string }
+    >
   >;
   /** How many words may follow. */
   readonly words: readonly [least: number, most: number];

@@ -4,6 +4,7 @@
  */
 import { check } from "./check.ts";
 import type { Command } from "./command.ts";
+import { leave } from "./leave.ts";
 import { ready } from "./ready.ts";
 import { run } from "./run.ts";
 
@@ -11,7 +12,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     usage: "run --config heddle.yaml | --sidecar-for ID | --proxy-id ID [-- app args]",
     about:
-      "start the sidecar, from a file or from its definition in Consul, and the app with it; SIGTERM drains",
+      "start the sidecar, from a file, HEDDLE_CONFIG or its definition in Consul, and the app with it; SIGTERM drains",
     options: {
       config: { type: "string" },
       "sidecar-for": { type: "string" },
@@ -29,11 +30,40 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     act: check,
   },
   ready: {
-    usage: "ready [--admin 127.0.0.1:15000]",
+    usage: "ready [--admin 127.0.0.1:15000] [--within 60s]",
     about: "exit with 0 when a running sidecar is ready; for health checks",
-    options: { admin: { type: "string", default: "127.0.0.1:15000" } },
+    options: { admin: { type: "string", default: "127.0.0.1:15000" }, within: { type: "string" } },
     words: [0, 0],
     act: ready,
+  },
+  leave: {
+    usage: "leave [--admin 127.0.0.1:15000] [--wait 15s] [--until-closed 127.0.0.1:3000]",
+    about: "tell a running sidecar that its app is about to end; for preStop hooks",
+    options: {
+      admin: { type: "string", default: "127.0.0.1:15000" },
+      wait: { type: "string" },
+      "until-closed": { type: "string" },
+    },
+    words: [0, 0],
+    act: leave,
+  },
+  inject: {
+    usage: "inject -f app.yaml | FOLDER | - [--output FOLDER] [--uninject] [--classic] [--transparent]",
+    about: "put sidecars into manifests of Kubernetes, and with --uninject take them out",
+    options: {
+      file: { type: "string", short: "f" },
+      output: { type: "string", short: "o" },
+      uninject: { type: "boolean" },
+      classic: { type: "boolean" },
+      transparent: { type: "boolean" },
+      image: { type: "string" },
+      config: { type: "string" },
+      discovery: { type: "string" },
+      "log-level": { type: "string" },
+    },
+    words: [0, 1000],
+    // Loaded when it is asked for: a sidecar has no use for it.
+    act: async (given) => (await import("./inject.ts")).inject(given),
   },
   demo: {
     usage: "demo [--rate 20] [--seconds N]",

@@ -1,11 +1,9 @@
 /**
  * From the command line to a command: which one, with which options, and what the exit code says.
  */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { COMMANDS } from "./commands.ts";
-import { packageRoot } from "./package-root.ts";
+import { version } from "./package-root.ts";
 
 const WRONG_USAGE = 2;
 
@@ -17,7 +15,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const behind = end < 0 ? undefined : words.slice(end + 1);
   if (name === undefined) return misused("expected a command");
   if (name === "help" || name === "--help" || name === "-h") return print(help());
-  if (name === "version" || name === "--version" || name === "-v") return print(version());
+  if (name === "version" || name === "--version" || name === "-v") return print(`heddle ${version()}\n`);
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command === undefined) return misused(`unknown command ${JSON.stringify(name)}`);
   if (rest.includes("--help") || rest.includes("-h"))
@@ -60,9 +58,4 @@ function help(): string {
   const usages = Object.values(COMMANDS).map(({ usage, about }) => [`heddle ${usage}`, about] as const);
   const width = Math.max(...usages.map(([usage]) => usage.length));
   return `${usages.map(([usage, about]) => `  ${usage.padEnd(width)}  ${about}`).join("\n")}\n`;
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8"));
-  return `heddle ${(manifest as { version: string }).version}\n`;
 }

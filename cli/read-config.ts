@@ -1,5 +1,8 @@
 /**
- * A configuration file by its path, with a plain message when there is none.
+ * A configuration file by its path, with a plain message when there is none, and what the environment lays over it.
+ *
+ * HEDDLE_CONFIG is for places where a file is more work than a value: an injected pod has all of its configuration in it, or only what
+ * its manifest depends on, over a file that is mounted.
  */
 import { readFile } from "node:fs/promises";
 import { type Config, ConfigError, parseConfig } from "../config/index.ts";
@@ -19,6 +22,9 @@ export async function readConfig(
   const overrides = Object.entries(given).flatMap(([setting, value]) =>
     typeof value === "string" ? [[["discovery", "consul", setting], value] as const] : [],
   );
+  const inline = inlineConfig();
+  if (typeof file !== "string" && inline !== undefined)
+    return parseConfig(inline, INLINE, process.env, overrides);
   if (typeof file !== "string")
     return parseConfig("{}", "the command line", process.env, [...overrides, ...(await usualPorts())]);
   let text: string;
@@ -28,5 +34,14 @@ export async function readConfig(
     const message = `expected a readable file, got ${(thrown as Error).message}`;
     throw new ConfigError(file, [{ line: 1, column: 1, path: "", message }]);
   }
-  return parseConfig(text, file, process.env, overrides);
+  const layer = inline === undefined ? undefined : { text: inline, name: INLINE };
+  return parseConfig(text, file, process.env, overrides, layer);
+}
+
+const INLINE = "HEDDLE_CONFIG";
+
+/** YAML in the environment; an empty variable is none. */
+export function inlineConfig(): string | undefined {
+  const text = process.env[INLINE];
+  return text === undefined || text.trim() === "" ? undefined : text;
 }

@@ -11,12 +11,15 @@ import { giveBackStartupMemory, Sidecar, type SidecarAddresses } from "../proxy/
 import { type ProcessLog, processLog } from "../telemetry/index.ts";
 import { App, PASSED_ON } from "./app.ts";
 import { type Arguments, UsageError } from "./command.ts";
-import { type GivenSettings, readConfig } from "./read-config.ts";
+import { type GivenSettings, inlineConfig, readConfig } from "./read-config.ts";
 
 export async function run({ options, command }: Arguments): Promise<number> {
   const { config: file, "sidecar-for": sidecarFor, "proxy-id": proxyId } = options;
-  if (file === undefined && sidecarFor === undefined && proxyId === undefined)
-    throw new UsageError("expected --config with a file, or --sidecar-for with the id of a service instance");
+  const told = [file, sidecarFor, proxyId, inlineConfig()];
+  if (told.every((word) => word === undefined))
+    throw new UsageError(
+      "expected --config with a file, HEDDLE_CONFIG in the environment, or --sidecar-for with the id of a service instance",
+    );
   let running: Running;
   try {
     running = await begin(file, { sidecarFor, proxyId }, command);
@@ -72,7 +75,13 @@ async function begin(
       return running;
     } catch (thrown) {
       const { code } = thrown as NodeJS.ErrnoException;
-      if (file !== undefined || code !== "EADDRINUSE" || starts === MOST_STARTS) throw thrown;
+      if (
+        file !== undefined ||
+        inlineConfig() !== undefined ||
+        code !== "EADDRINUSE" ||
+        starts === MOST_STARTS
+      )
+        throw thrown;
     }
   }
 }

@@ -213,7 +213,7 @@ interface Claim {
 }
 
 function portFaults(config: Config, isSet: IsSet): Complaint[] {
-  const { service, inbound, outbound, admin, upstreams } = config;
+  const { service, inbound, outbound, admin, health, upstreams } = config;
   const local = outbound.listener.listen.host;
   // An app on another address may be on another machine, where its port takes none of ours.
   const appIsHere = service !== undefined && /^(?:127\.|::1$|localhost$)/.test(service.address);
@@ -222,6 +222,7 @@ function portFaults(config: Config, isSet: IsSet): Complaint[] {
     ...(service === undefined ? [] : [{ path: ["inbound", "listen"], ...inbound.listener.listen }]),
     { path: ["outbound", "listen"], ...outbound.listener.listen },
     { path: ["admin", "listen"], ...admin.listen },
+    ...(health === undefined ? [] : [{ path: ["health", "listen"], ...health.listen }]),
     ...Object.entries(upstreams).flatMap(([name, { localPort = 0 }]) => [
       { path: ["upstreams", name, "localPort"], host: local, port: localPort },
     ]),

@@ -38,7 +38,7 @@ export interface ReadDocument {
   placeOfKey(path: Path): Place;
 }
 
-type Place = Pick<ConfigFault, "line" | "column">;
+type Place = Pick<ConfigFault, "line" | "column" | "source">;
 
 /** JavaScript gives these keys a meaning of its own, so they would get lost on the way to a setting. */
 const UNUSABLE_KEYS: ReadonlySet<unknown> = new Set(["__proto__", "constructor", "prototype"]);

@@ -2,6 +2,8 @@
  * One thing that is wrong with a configuration file, with its place, and all of them as one error.
  */
 export interface ConfigFault {
+  /** Where it is, when that is not the file itself but what is laid over it. */
+  readonly source?: string;
   /** From 1; the place of the nearest thing that exists when the fault is that something is missing. */
   readonly line: number;
   readonly column: number;
@@ -13,7 +15,7 @@ export interface ConfigFault {
 
 /** One line for people and editors: `file:line:column  path  message`. */
 export function formatFault(file: string, fault: ConfigFault): string {
-  const place = `${file}:${fault.line}:${fault.column}`;
+  const place = `${fault.source ?? file}:${fault.line}:${fault.column}`;
   return fault.path === "" ? `${place}  ${fault.message}` : `${place}  ${fault.path}  ${fault.message}`;
 }
 

@@ -12,6 +12,13 @@ import { type Config, shape } from "./shape.ts";
 /** Settings that are given beside the file, each by its path. */
 export type Overrides = readonly (readonly [path: readonly string[], value: string])[];
 
+/** A second text, whose settings go before those of the file. */
+export interface Layer {
+  readonly text: string;
+  /** What it is called in messages. */
+  readonly name: string;
+}
+
 /**
  * @param file its name, for messages
  * @throws ConfigError with all faults, in the order of their place
@@ -21,8 +28,9 @@ export function parseConfig(
   file: string,
   environment: Environment,
   overrides: Overrides = [],
+  layer?: Layer,
 ): Config {
-  const document = readDocument(text, environment);
+  const document = layered(readDocument(text, environment), layer, environment);
   const faults = [...document.faults];
   if (document.value !== undefined) {
     const value = overrides.reduce(withOverride, document.value);
@@ -33,8 +41,48 @@ export function parseConfig(
     faults.push(...found.map((complaint) => placed(complaint, document)));
     if (config !== undefined && faults.length === 0) return deepFreeze(config);
   }
-  faults.sort((a, b) => a.line - b.line || a.column - b.column);
+  faults.sort(
+    (a, b) =>
+      Number(a.source !== undefined) - Number(b.source !== undefined) ||
+      a.line - b.line ||
+      a.column - b.column,
+  );
   throw new ConfigError(file, faults);
+}
+
+/** Two texts as one, in which each value has the place where it was written. */
+function layered(file: ReadDocument, layer: Layer | undefined, environment: Environment): ReadDocument {
+  if (layer === undefined) return file;
+  const over = readDocument(layer.text, environment);
+  const source = layer.name;
+  const isOver = (path: Path) => depth(over.value, path) >= Math.max(1, depth(file.value, path));
+  const known = file.value !== undefined && over.value !== undefined;
+  return {
+    value: known ? laidOver(file.value, over.value) : undefined,
+    faults: [...file.faults, ...over.faults.map((fault) => ({ ...fault, source }))],
+    placeOf: (path) => (isOver(path) ? { ...over.placeOf(path), source } : file.placeOf(path)),
+    placeOfKey: (path) => (isOver(path) ? { ...over.placeOfKey(path), source } : file.placeOfKey(path)),
+  };
+}
+
+/** Mappings are put together, anything else is replaced. */
+function laidOver(below: unknown, above: unknown): unknown {
+  if (!isMapping(below) || !isMapping(above)) return above;
+  const entries = Object.entries(above).map(([key, value]) => [
+    key,
+    Object.hasOwn(below, key) ? laidOver(below[key], value) : value,
+  ]);
+  return { ...below, ...Object.fromEntries(entries) };
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** How much of a path there is. */
+function depth(value: unknown, path: Path): number {
+  const missing = path.findIndex((_, i) => !isSet(value, path.slice(0, i + 1)));
+  return missing < 0 ? path.length : missing;
 }
 
 /** A copy of a mapping with one more value; what is no mapping is left for the shape to refuse. */

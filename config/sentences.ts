@@ -5,6 +5,7 @@
  * without a sentence fails, and a sentence without a setting.
  */
 import { DISCOVERY_SENTENCES, type Sentences, SUPPLY_SENTENCES, under } from "./sentences-discovery.ts";
+import { HEALTH } from "./sentences-health.ts";
 import { LIMITS, OVERLOAD } from "./sentences-overload.ts";
 import { POLICY, POLICY_DEFAULTS } from "./sentences-routes.ts";
 
@@ -146,6 +147,7 @@ export const SENTENCES: Sentences = {
   admin: "The port for operators: health, metrics, and what is going on.",
   "admin.faults": "Whether faults for testing may be added at run time; see docs/faults.md.",
   "admin.listen": "Where to listen; whoever reaches it may drain this sidecar.",
+  ...HEALTH,
   ...DISCOVERY_SENTENCES,
   upstreams: "The services that the app calls, each by the name that the app uses as the host.",
   ...under("upstreams.<name>", {

@@ -12,6 +12,7 @@ import { LOG_LEVELS } from "../telemetry/index.ts";
 import { mappingOf, section } from "./mapping.ts";
 import { breakerWith } from "./shape-breaker.ts";
 import { discovery, flag, TEXT, withDefaults } from "./shape-discovery.ts";
+import { health } from "./shape-health.ts";
 import { limits, overload } from "./shape-overload.ts";
 import { policyEntries, policyOf } from "./shape-policy.ts";
 import { route } from "./shape-route.ts";
@@ -163,6 +164,7 @@ export const shape = section({
   admin: withDefaults(
     section({ listen: v.optional(address(0), "127.0.0.1:15000"), faults: v.optional(flag, false) }),
   ),
+  health,
   discovery,
   upstreams: v.optional(mappingOf(name, upstream, "a mapping of names to upstreams"), {}),
   routes: v.optional(v.array(route, "a list of routes"), []),

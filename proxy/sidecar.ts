@@ -9,7 +9,7 @@
 import type { Config } from "../config/index.ts";
 import type { RetrySwitch } from "../resilience/index.ts";
 import { type Counts, Metrics, type ProcessLog } from "../telemetry/index.ts";
-import { AdminServer } from "./admin/index.ts";
+import { AdminServer, HealthPort } from "./admin/index.ts";
 import { ControlPlane, localPorts } from "./control/index.ts";
 import { DataPlane, type PlaneSettings } from "./data-plane.ts";
 import type { ListenAddress, Listener } from "./downstream/index.ts";
@@ -32,10 +32,12 @@ export interface SidecarAddresses {
   /** The explicit ports of upstreams, by their name. */
   readonly localPorts: Readonly<Record<string, ListenAddress>>;
   readonly admin: ListenAddress;
+  /** Undefined without `health`. */
+  readonly health: ListenAddress | undefined;
 }
 
 /** Where a sidecar is in its life. */
-export type Phase = "starting" | "ready" | "draining" | "stopped";
+export type Phase = "starting" | "ready" | "leaving" | "draining" | "stopped";
 
 export class Sidecar {
   readonly config: Config;
@@ -50,7 +52,9 @@ export class Sidecar {
   readonly #retrySwitch: RetrySwitch;
   readonly #app: AppsEnd | undefined;
   readonly #admin: AdminServer;
+  readonly #health: HealthPort | undefined;
   #phase: Phase = "starting";
+  #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   readonly #stopped = Promise.withResolvers<void>();
 
@@ -90,6 +94,7 @@ export class Sidecar {
     const tell: FaultBookParts["tell"] = (running) => this.#planes.injectFaults(running);
     this.faults = new FaultBook({ clock: systemClock, log: log.log, wallClock, tell });
     this.#admin = new AdminServer(this);
+    if (config.health !== undefined) this.#health = new HealthPort(this);
   }
 
   get phase(): Phase {
@@ -115,6 +120,7 @@ export class Sidecar {
       this.faults.begin(this.config);
       const addresses = await this.#planes.start(this.#control.plan);
       const admin = await this.#admin.start(this.config.admin.listen);
+      const health = await this.#health?.start(this.config.health!.listen);
       await Promise.race([this.#control.start(addresses), this.#stopped.promise]);
       const { outbound, inbound } = addresses;
       if (this.#phase === "starting") {
@@ -122,10 +128,11 @@ export class Sidecar {
         await this.#planes.reports();
         // The answers of a registry are twenty times what is kept of them.
         if (this.#control.counts().watches > 0) giveBackStartupMemory();
-        if (inbound !== undefined) this.#control.register(inbound);
-        this.#phase = "ready";
+        // Whoever has been told to leave meanwhile stays out of the registry.
+        if (inbound !== undefined && this.#left === undefined) this.#control.register(inbound);
+        this.#phase = this.#left === undefined ? "ready" : "leaving";
       }
-      return { outbound: outbound!, inbound, localPorts: localPorts(addresses), admin };
+      return { outbound: outbound!, inbound, localPorts: localPorts(addresses), admin, health };
     } catch (thrown) {
       await this.destroy();
       throw thrown;
@@ -160,6 +167,16 @@ export class Sidecar {
     return this.#control.views();
   }
 
+  /**
+   * Tells peers to go elsewhere and goes on: for an app that will end soon, and needs its way out until then. Resolves when they
+   * have heard of it; called again, it returns the same promise.
+   */
+  leave(): Promise<void> {
+    if (this.#phase === "ready") this.#phase = "leaving";
+    this.#left ??= this.#control.leave();
+    return this.#left;
+  }
+
   /** Ends in good order, within `shutdown.grace`; called again, it returns the same promise. */
   drain(): Promise<void> {
     this.#drained ??= this.#drain();
@@ -173,6 +190,7 @@ export class Sidecar {
     await this.#control.stop();
     await this.#planes.destroy();
     await this.#admin.stop();
+    this.#health?.stop();
     this.#stopped.resolve();
   }
 
@@ -190,7 +208,8 @@ export class Sidecar {
       app: this.#app,
     });
     // The planes have stopped promising anything to callers before peers are told to go elsewhere.
-    await this.#control.leave();
+    this.#left ??= this.#control.leave();
+    await this.#left;
     deregistered.resolve();
     await drained;
     await this.destroy();

@@ -115,6 +115,14 @@ export const ADMIN_PAGES: Readonly<Record<string, Page>> = {
       return plain("draining", 202);
     },
   },
+  "/leave": {
+    method: "POST",
+    about: "tell peers to go elsewhere and go on, until SIGTERM; answers when they have heard of it",
+    answer: async (sidecar) => {
+      await sidecar.leave();
+      return plain("left");
+    },
+  },
   "/retries": {
     method: "POST",
     about: "switch all retries and hedges off or on: ?enabled= one of true, false",

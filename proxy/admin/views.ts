@@ -19,6 +19,7 @@ import type { FaultSubject } from "./faults-page.ts";
 /** What the admin port shows and drives; the sidecar is one. */
 export interface AdminSubject {
   readonly phase: string;
+  leave(): Promise<void>;
   readonly config: Config;
   readonly metrics: Metrics;
   readonly log: ProcessLog;

@@ -1,0 +1,142 @@
+/**
+ * `heddle inject`: manifests of Kubernetes in, the same with sidecars out.
+ *
+ * Everything is read and worked out before anything is written, and standard output holds manifests and nothing else, so that it can go
+ * straight to `kubectl apply -f -`. What was done is told on standard error.
+ */
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { text } from "node:stream/consumers";
+import {
+  type AnnotationName,
+  type ManifestFault,
+  type ManifestResult,
+  type ObjectReport,
+  processManifests,
+  readDefaults,
+  type Work,
+} from "../inject/index.ts";
+import { type Arguments, UsageError } from "./command.ts";
+import { version } from "./package-root.ts";
+
+const MANIFEST = /\.(?:ya?ml|json)$/;
+const STANDARD_INPUT = "-";
+
+/** Options that say what annotations say, where a pod has none. */
+const AS_ANNOTATION: Readonly<Record<string, AnnotationName>> = {
+  image: "image",
+  config: "config",
+  discovery: "discovery",
+  "log-level": "log-level",
+};
+
+/** @returns 0 when it is done, 1 when a manifest is at fault or cannot be read; nothing is written then */
+export async function inject({ options, words }: Arguments): Promise<number> {
+  const work = workOf(options);
+  const sources = [...(typeof options["file"] === "string" ? [options["file"]] : []), ...words];
+  if (sources.length === 0) throw new UsageError("expected -f with a file, a folder or - for standard input");
+  const output = options["output"];
+  let files: readonly Manifest[];
+  try {
+    files = (await Promise.all(sources.map(readSource))).flat();
+  } catch (thrown) {
+    process.stderr.write(`heddle: ${(thrown as Error).message}\n`);
+    return 1;
+  }
+  const results = files.map((file) => ({ file, result: processManifests(file.text, work) }));
+  for (const { file, result } of results) report(file, result);
+  if (results.some(({ result }) => result.faults.length > 0)) return 1;
+  if (typeof output === "string") await writeFolder(output, results);
+  else process.stdout.write(stream(results.map(({ result }) => result.text!)));
+  return 0;
+}
+
+function workOf(options: Arguments["options"]): Work {
+  if (options["uninject"] === true) return "uninject";
+  const given: Partial<Record<AnnotationName, string>> = {};
+  for (const [option, name] of Object.entries(AS_ANNOTATION)) {
+    const value = options[option];
+    if (typeof value === "string") given[name] = value;
+  }
+  if (options["classic"] === true) given.sidecar = "classic";
+  if (options["transparent"] === true) given.mode = "transparent";
+  const read = readDefaults(given);
+  if ("expected" in read) {
+    const got = JSON.stringify(given[read.name]);
+    throw new UsageError(`--${read.name}: expected ${read.expected}, got ${got}`);
+  }
+  return { inject: { defaults: read.defaults, image: `heddle:${version()}` } };
+}
+
+interface Manifest {
+  /** For messages. */
+  readonly name: string;
+  /** Its place in the output folder. */
+  readonly place: string;
+  readonly text: string;
+}
+
+/** @throws Error when something cannot be read */
+async function readSource(source: string): Promise<readonly Manifest[]> {
+  if (source === STANDARD_INPUT)
+    return [{ name: "standard input", place: "standard-input.yaml", text: await text(process.stdin) }];
+  if (!(await stat(source)).isDirectory())
+    return [{ name: source, place: relative(dirname(source), source), text: await readFile(source, "utf8") }];
+  const entries = await readdir(source, { recursive: true, withFileTypes: true });
+  const paths = entries
+    .filter((entry) => entry.isFile() && MANIFEST.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .toSorted();
+  if (paths.length === 0)
+    throw new Error(`expected manifests (*.yaml, *.yml, *.json) in ${source}, got none`);
+  return Promise.all(
+    paths.map(async (path) => ({
+      name: path,
+      place: relative(source, path),
+      text: await readFile(path, "utf8"),
+    })),
+  );
+}
+
+interface Done {
+  readonly file: Manifest;
+  readonly result: ManifestResult;
+}
+
+function report({ name }: Manifest, { reports, faults }: ManifestResult): void {
+  const lines =
+    faults.length > 0
+      ? faults.map((fault) => faultLine(name, fault))
+      : reports.flatMap((object) => objectLines(name, object));
+  process.stderr.write(lines.map((line) => `${line}\n`).join(""));
+}
+
+function faultLine(name: string, { line, column, document, object, path, message }: ManifestFault): string {
+  const what = [`document ${document}`, object].filter((part) => part !== "").join(", ");
+  return [`${name}:${line}:${column}`, what, path, message].filter((part) => part !== "").join("  ");
+}
+
+function objectLines(name: string, { kind, name: own, outcome, reason, warnings }: ObjectReport): string[] {
+  const done = reason === undefined ? outcome : `${outcome}: ${reason}`;
+  return [
+    `${name}  ${kind} ${own}  ${done}`,
+    ...warnings.map((warning) => `${name}  ${kind} ${own}  warning: ${warning}`),
+  ];
+}
+
+/** Several texts as one stream of documents; one alone stays as it is. */
+function stream(texts: readonly string[]): string {
+  return texts.reduce((all, next) => {
+    if (all === "") return next;
+    const begins = /^(?:\uFEFF)?(?:\s*#[^\n]*\n|\s*\n)*(?:---|%)/.test(next);
+    return `${all}${all.endsWith("\n") ? "" : "\n"}${begins ? "" : "---\n"}${next}`;
+  }, "");
+}
+
+async function writeFolder(folder: string, results: readonly Done[]): Promise<void> {
+  for (const { file, result } of results) {
+    const path = join(folder, file.place);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, result.text!);
+  }
+}
