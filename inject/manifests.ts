@@ -4,6 +4,7 @@
  * Nothing comes out while anything in the text is wrong: half of an application with sidecars is worse than none of it. What has no pod,
  * or must not have a sidecar, comes out as it came in, to the byte.
  */
+import { isDeepStrictEqual } from "node:util";
 import {
   type Document,
   isCollection,
@@ -20,7 +21,7 @@ import { type InjectOptions, injectPod, uninjectPod } from "./pod.ts";
 import { type InjectFault, misplacedAnnotations } from "./said.ts";
 import type { Originals } from "./splice.ts";
 import { type Resource, resourcesIn, valueAt, withValueAt } from "./workload.ts";
-import { READING, rewritten, valueIn } from "./yaml-text.ts";
+import { READING, readBack, rewritten, valueIn } from "./yaml-text.ts";
 
 export interface ManifestFault {
   /** From 1. */
@@ -170,10 +171,19 @@ function processDocument(chunk: string, document: Document.Parsed, work: Work): 
       changes.push({ resource, pod: outcome.pod });
     }
   }
-  if (faults.length > 0) return { text: chunk, reports, faults };
+  if (faults.length > 0 || changes.length + injectedBefore.length === 0)
+    return { text: chunk, reports, faults };
+  // Behind a document that is no YAML, the next one may begin where it does not seem to.
+  if (!isDeepStrictEqual(readBack(chunk), value))
+    return unreadable(
+      document.range[0],
+      "expected a document that can be read by itself, got one that cannot",
+    );
   const plain = injectedBefore.length === 0 ? chunk : uninjectedText(chunk, value, injectedBefore);
-  const text = changes.length === 0 || plain === undefined ? plain : injectedText(plain, changes);
-  if (text !== undefined) return { text, reports, faults };
+  if (changes.length === 0 && plain !== undefined) return { text: plain, reports, faults };
+  const injected = plain === undefined ? undefined : injectedText(plain, changes);
+  if (injected !== undefined)
+    return { text: injected.text, reports: injected.whole ? reports.map(writtenAnew) : reports, faults };
   return unreadable(
     document.range[0],
     "expected a document that can be changed, got one with an anchor or a key that cannot",
@@ -204,8 +214,22 @@ function readOriginals(text: string | undefined): Originals {
   return {};
 }
 
+function writtenAnew(report: ObjectReport): ObjectReport {
+  const warning =
+    "its document is written anew, without comments, since anchors in it are shared; --uninject gives back what it was";
+  return report.outcome === "injected" || report.outcome === "injected anew"
+    ? { ...report, warnings: [...report.warnings, warning] }
+    : report;
+}
+
+interface InjectedText {
+  readonly text: string;
+  /** All of it was written anew. */
+  readonly whole: boolean;
+}
+
 /** The document with its pods injected; undefined when there is no way back to the byte. */
-function injectedText(plain: string, changes: readonly Change[]): string | undefined {
+function injectedText(plain: string, changes: readonly Change[]): InjectedText | undefined {
   for (const whole of [false, true]) {
     const value = valueOfText(plain);
     // Its own replaced texts are among what is written, so they must be known first; they do not depend on each other.
@@ -222,7 +246,8 @@ function injectedText(plain: string, changes: readonly Change[]): string | undef
       resource,
       pod: valueAt(value, resource.podPath!),
     }));
-    if (uninjectedText(found.text, valueOfText(found.text), back) === plain) return found.text;
+    if (uninjectedText(found.text, valueOfText(found.text), back) === plain)
+      return { text: found.text, whole };
   }
   return undefined;
 }

@@ -85,10 +85,13 @@ class Splicer {
   readonly #source: string;
   readonly #originals: Originals;
   readonly #layout: Layout;
+  /** Something is put back, so paths are those of the value that comes out. */
+  readonly #isWayBack: boolean;
 
   constructor({ source, document, originals }: Splicing) {
     this.#source = source;
     this.#originals = originals ?? {};
+    this.#isWayBack = Object.keys(this.#originals).length > 0;
     this.#layout = { lineEnd: source.includes("\r\n") ? "\r\n" : "\n", indentsLists: indentsLists(document) };
   }
 
@@ -175,19 +178,25 @@ class Splicer {
       start: flow ? startOf(item) : dashes[i]!,
       end: this.#contentEnd(item, places[i]!),
     }));
+    if (before.length === after.length) {
+      for (const [i, value] of after.entries())
+        this.change([...path, i], items[i]!, before[i], value, places[i]!);
+      return;
+    }
     let taken = 0;
     let kept = 0;
-    for (const value of after) {
+    for (const [at, value] of after.entries()) {
       const found = before.findIndex((old, i) => i >= taken && isSame(old, value));
       if (found < 0) {
-        const at = taken;
-        this.#insert(spans, at, flow, place, indent, (lines) =>
+        this.#insert(spans, taken, flow, place, indent, (lines) =>
           flow ? flowText(value, this.#layout, lines) : blockText([value], this.#layout, indent),
         );
         continue;
       }
       for (; taken < found; taken++) this.#remove(spans, taken, flow, place);
-      this.change([...path, found], items[found]!, before[found], value, places[found]!);
+      // On the way there and on the way back, the same entry has to have the same path.
+      const step = this.#isWayBack ? at : found;
+      this.change([...path, step], items[found]!, before[found], value, places[found]!);
       taken = found + 1;
       kept++;
     }

@@ -36,7 +36,7 @@ export function valueIn(document: Document.Parsed): unknown {
 }
 
 /** The value of a text with one document; undefined when it is none. */
-function readBack(text: string): unknown {
+export function readBack(text: string): unknown {
   const document = parseDocument(text, READING);
   try {
     return document.errors.length === 0 ? valueIn(document) : undefined;
