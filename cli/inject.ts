@@ -44,8 +44,16 @@ export async function inject({ options, words }: Arguments): Promise<number> {
     return 1;
   }
   const results = files.map((file) => ({ file, result: processManifests(file.text, work) }));
-  for (const { file, result } of results) report(file, result);
-  if (results.some(({ result }) => result.faults.length > 0)) return 1;
+  const faults = results.flatMap(({ file, result }) =>
+    result.faults.map((fault) => faultLine(file.name, fault)),
+  );
+  if (faults.length > 0) {
+    tell([...faults, "heddle: nothing is written"]);
+    return 1;
+  }
+  tell(
+    results.flatMap(({ file, result }) => result.reports.flatMap((object) => objectLines(file.name, object))),
+  );
   if (typeof output === "string") await writeFolder(output, results);
   else process.stdout.write(stream(results.map(({ result }) => result.text!)));
   return 0;
@@ -103,11 +111,7 @@ interface Done {
   readonly result: ManifestResult;
 }
 
-function report({ name }: Manifest, { reports, faults }: ManifestResult): void {
-  const lines =
-    faults.length > 0
-      ? faults.map((fault) => faultLine(name, fault))
-      : reports.flatMap((object) => objectLines(name, object));
+function tell(lines: readonly string[]): void {
   process.stderr.write(lines.map((line) => `${line}\n`).join(""));
 }
 

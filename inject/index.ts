@@ -1,4 +1,4 @@
-export { ANNOTATIONS, type AnnotationName, PREFIX, type Said } from "./annotations.ts";
+export { ANNOTATIONS, type AnnotationName, PREFIX } from "./annotations.ts";
 export { CONSUL_FOLLOWED } from "./consul-annotations.ts";
 export {
   type ManifestFault,
@@ -10,11 +10,9 @@ export {
 export {
   type InjectOptions,
   injectPod,
-  type PodOrigin,
   type PodOutcome,
-  type Uninjected,
   uninjectPod,
 } from "./pod.ts";
 export { injectReview } from "./review.ts";
-export { type InjectFault, readDefaults } from "./said.ts";
+export { readDefaults } from "./said.ts";
 export { WORKLOAD_KINDS } from "./workload.ts";

@@ -242,12 +242,12 @@ function injectedText(plain: string, changes: readonly Change[]): InjectedText |
     const after = withPods(value, kept);
     const found = Object.keys(first.replaced).length === 0 ? first : rewritten(plain, after, {}, whole);
     if (found === undefined) continue;
-    const back = changes.map(({ resource }) => ({
-      resource,
-      pod: valueAt(value, resource.podPath!),
-    }));
-    if (uninjectedText(found.text, valueOfText(found.text), back) === plain)
-      return { text: found.text, whole };
+    const there = valueOfText(found.text);
+    const back = changes.map(({ resource }) => {
+      const undone = uninjectPod(valueAt(there, resource.podPath!));
+      return { resource, pod: undone.outcome === "uninjected" ? undone.pod : undefined };
+    });
+    if (uninjectedText(found.text, there, back) === plain) return { text: found.text, whole };
   }
   return undefined;
 }

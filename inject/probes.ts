@@ -29,7 +29,7 @@ export interface RewrittenProbes {
 }
 
 const KINDS = ["startupProbe", "readinessProbe", "livenessProbe"] as const;
-export const CONTAINER_LISTS = ["initContainers", "containers"] as const;
+const CONTAINER_LISTS = ["initContainers", "containers"] as const;
 
 export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes {
   const probes: AppProbe[] = [];
@@ -47,7 +47,9 @@ export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes
         const probe = container[kind];
         if (!isFields(probe)) continue;
         const path = `/app-health/${name}/${kind.replace("Probe", "")}`;
-        const asked = askedOf(probe, container, path);
+        const asked = hasOwnName(spec, name)
+          ? askedOf(probe, container, path)
+          : "its name is no container's own";
         if (asked === undefined) continue;
         if (typeof asked === "string") {
           warnings.push(`${kind} of the container ${name} is left as it is: ${asked}`);
@@ -63,6 +65,12 @@ export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes
     rewritten = withFields(rewritten, { [list]: changed });
   }
   return { spec: probes.length === 0 ? spec : rewritten, probes, originals, warnings };
+}
+
+/** Whether a name leads to one container and can stand in a path. */
+function hasOwnName(spec: Fields, name: string): boolean {
+  const all = CONTAINER_LISTS.flatMap((list) => listAt(spec, list)).filter((other) => other["name"] === name);
+  return /^[a-z0-9-]+$/.test(name) && all.length === 1;
 }
 
 /** What the sidecar is to ask; undefined for what runs inside of the container, a text for what it cannot ask. */

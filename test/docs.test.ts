@@ -7,6 +7,7 @@ import { COMMANDS } from "../cli/commands.ts";
 import { parseConfig } from "../config/index.ts";
 import { settings } from "../config/reference.ts";
 import { ERROR_KINDS } from "../core/index.ts";
+import { ANNOTATIONS, CONSUL_FOLLOWED, PREFIX } from "../inject/index.ts";
 import { ADMIN_PAGES, methodsOf } from "../proxy/admin/index.ts";
 import { DEFAULT_LIMITS, FAULT_REASONS, reasonPhrase } from "../proxy/http1/index.ts";
 import { CHUNK_LINE_BYTES, INTERIM_COUNT } from "../proxy/http1/limits.ts";
@@ -214,6 +215,24 @@ test("docs/admin.md lists every page of the admin port with its method, and no o
     "/": "GET",
     ...Object.fromEntries(pages),
   });
+});
+
+test("docs/kubernetes.md lists every annotation with what it expects and what holds without it, and no other", async (t) => {
+  const part = (name: string) =>
+    new RegExp(`<!-- ${name}:begin -->\\n(.*?)<!-- ${name}:end -->`, "s").exec(
+      page("docs/kubernetes.md"),
+    )![1]!;
+  const rows = part("annotations")
+    .split("\n")
+    .filter((line) => line.startsWith("| `"));
+  t.same(
+    rows,
+    Object.entries(ANNOTATIONS).map(
+      ([name, { kind, fallback, about }]) =>
+        `| \`${PREFIX}${name}\` | ${kind.expected} | ${fallback} | ${about} |`,
+    ),
+  );
+  t.same(firstColumn(part("consul")), CONSUL_FOLLOWED);
 });
 
 test("docs/dependencies.md names every dependency, and no other", async (t) => {

@@ -237,6 +237,20 @@ test("in transparent mode the probes that the sidecar can ask go through its hea
   );
 });
 
+test("a probe of a container whose name is not its own stays as it is, since nobody could tell which one to put back", async (t) => {
+  const readinessProbe = { tcpSocket: { port: 1 } };
+  const containers = [
+    APP,
+    { image: "a", readinessProbe },
+    { name: "b", readinessProbe },
+    { name: "b", readinessProbe },
+  ];
+  const pod = { metadata: { name: "web" }, spec: { containers } };
+  const outcome = injectPod(pod, optionsOf({ mode: "transparent" }));
+  t.same((podFrom(outcome)["spec"] as Fields)["containers"], containers);
+  t.match(outcome, { warnings: [/transparent/, /left as it is/, /left as it is/, /left as it is/] });
+});
+
 test("Consul's annotations are followed, and what cannot be followed is told", async (t) => {
   const [object] = objectsIn(MANIFESTS["consul-migration.yaml"]!);
   const outcome = injectPod(podOf(object!), optionsOf());
