@@ -8,7 +8,17 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const DIST = join(ROOT, "dist");
-const ROOMS = ["core", "balancing", "resilience", "discovery", "config", "telemetry", "proxy", "inject", "cli"];
+const ROOMS = [
+  "core",
+  "balancing",
+  "resilience",
+  "discovery",
+  "config",
+  "telemetry",
+  "proxy",
+  "inject",
+  "cli",
+];
 /** The name of a module of ours in an import or a URL. */
 const OUR_MODULE = /(?<=["'](?:\.\.?\/)[^"'\n]*)\.ts(?=["'])/g;
 
