@@ -84,7 +84,19 @@ export function processManifests(text: string, work: Work): ManifestResult {
       }
       result += outcome.text;
     }
-  return { text: faults.length > 0 ? undefined : result + text.slice(done), reports, faults };
+  result += text.slice(done);
+  if (faults.length === 0 && result !== text && documentsIn(result) !== documentsIn(text)) {
+    const message = "expected documents with lines --- between them, got some that run into each other";
+    faults.push({ line: 1, column: 1, document: 1, object: "", path: "", message });
+  }
+  return { text: faults.length > 0 ? undefined : result, reports, faults };
+}
+
+/** How many documents there are; -1 where something is no YAML. */
+function documentsIn(text: string): number {
+  const documents = parseAllDocuments(text, READING);
+  if (!Array.isArray(documents)) return 0;
+  return documents.every(({ errors }) => errors.length === 0) ? documents.length : -1;
 }
 
 interface DocumentFault {
