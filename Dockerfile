@@ -13,7 +13,7 @@ COPY discovery discovery
 COPY config config
 COPY telemetry telemetry
 COPY proxy proxy
-COPY inject inject
+COPY kubernetes kubernetes
 COPY cli cli
 COPY build build
 RUN node build/strip-types.js

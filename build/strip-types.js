@@ -16,7 +16,7 @@ const ROOMS = [
   "config",
   "telemetry",
   "proxy",
-  "inject",
+  "kubernetes",
   "cli",
 ];
 /** The name of a module of ours in an import or a URL. */

@@ -15,7 +15,7 @@ import {
   processManifests,
   readDefaults,
   type Work,
-} from "../inject/index.ts";
+} from "../kubernetes/index.ts";
 import { type Arguments, UsageError } from "./command.ts";
 import { version } from "./package-root.ts";
 

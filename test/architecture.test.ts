@@ -14,8 +14,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   discovery: ["core", "resilience"],
   config: ["core", "balancing", "resilience", "telemetry", "discovery"],
   proxy: ["core", "balancing", "resilience", "telemetry", "discovery", "config"],
-  inject: ["config"],
-  cli: ["core", "config", "telemetry", "proxy", "inject"],
+  kubernetes: ["config"],
+  cli: ["core", "config", "telemetry", "proxy", "kubernetes"],
 };
 
 /** A room of its own inside another: entered by its index.ts only, and blind to what is around it but for this. */
@@ -28,6 +28,7 @@ const INNER_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/workers": ["core", "resilience", "telemetry", "proxy"],
   "proxy/control": ["core", "balancing", "resilience", "discovery", "config", "telemetry", "proxy"],
   "proxy/admin": ["core", "resilience", "discovery", "config", "telemetry", "proxy"],
+  "kubernetes/inject": ["config"],
 };
 
 const PURE_ROOMS = ["core", "balancing", "resilience", "proxy/http1"];

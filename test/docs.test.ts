@@ -7,7 +7,7 @@ import { COMMANDS } from "../cli/commands.ts";
 import { parseConfig } from "../config/index.ts";
 import { settings } from "../config/reference.ts";
 import { ERROR_KINDS } from "../core/index.ts";
-import { ANNOTATIONS, CONSUL_FOLLOWED, PREFIX } from "../inject/index.ts";
+import { ANNOTATIONS, CONSUL_FOLLOWED, PREFIX } from "../kubernetes/index.ts";
 import { ADMIN_PAGES, methodsOf } from "../proxy/admin/index.ts";
 import { DEFAULT_LIMITS, FAULT_REASONS, reasonPhrase } from "../proxy/http1/index.ts";
 import { CHUNK_LINE_BYTES, INTERIM_COUNT } from "../proxy/http1/limits.ts";

@@ -10,9 +10,9 @@ import {
   type ManifestResult,
   processManifests,
   readDefaults,
-} from "../../inject/index.ts";
+} from "../../kubernetes/index.ts";
 
-const FOLDER = join(import.meta.dirname, "../inject/manifests");
+const FOLDER = join(import.meta.dirname, "../kubernetes/inject/manifests");
 
 /** The manifests by their names, as they are on disk. */
 export const MANIFESTS: Readonly<Record<string, string>> = Object.fromEntries(

@@ -6,7 +6,7 @@
  * itself depends on is laid over it: the ports that probes and hooks ask.
  */
 import { stringify } from "yaml";
-import { ConfigError, parseConfig } from "../config/index.ts";
+import { ConfigError, parseConfig } from "../../config/index.ts";
 import { withFields } from "./fields.ts";
 import type { PodPlan } from "./plan.ts";
 import type { AppProbe } from "./probes.ts";

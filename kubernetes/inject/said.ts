@@ -1,7 +1,7 @@
 /**
  * What is asked for, from all places where it can be: the pod's annotations, Consul's annotations, the options of the command.
  */
-import { suggestion } from "../config/index.ts";
+import { suggestion } from "../../config/index.ts";
 import {
   ANNOTATIONS,
   type AnnotationName,

@@ -1,7 +1,7 @@
 import { test } from "tap";
 import { parse } from "yaml";
-import { parseConfig } from "../../config/index.ts";
-import { processManifests, WORKLOAD_KINDS } from "../../inject/index.ts";
+import { parseConfig } from "../../../config/index.ts";
+import { processManifests, WORKLOAD_KINDS } from "../../../kubernetes/index.ts";
 import {
   containerOf,
   type Fields,
@@ -12,8 +12,8 @@ import {
   optionsOf,
   podOf,
   uninjected,
-} from "../support/injecting.ts";
-import { schemaProblems } from "../support/kubernetes-schema.ts";
+} from "../../support/injecting.ts";
+import { schemaProblems } from "../../support/kubernetes-schema.ts";
 
 /** Groups that use the words of Kubernetes for things of their own. */
 const isOfKubernetes = ({ apiVersion, kind }: Fields) =>

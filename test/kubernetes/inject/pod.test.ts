@@ -1,6 +1,6 @@
 import { test } from "tap";
 import { parse } from "yaml";
-import { injectPod, injectReview, type PodOutcome, uninjectPod } from "../../inject/index.ts";
+import { injectPod, injectReview, type PodOutcome, uninjectPod } from "../../../kubernetes/index.ts";
 import {
   containerOf,
   type Fields,
@@ -9,7 +9,7 @@ import {
   objectsIn,
   optionsOf,
   podOf,
-} from "../support/injecting.ts";
+} from "../../support/injecting.ts";
 
 const APP = { name: "app", image: "a", ports: [{ name: "http", containerPort: 8080 }] };
 

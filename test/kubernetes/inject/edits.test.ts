@@ -1,7 +1,7 @@
 import { test } from "tap";
-import { type ManifestResult, processManifests, type Work } from "../../inject/index.ts";
-import { FORMS, MANIFESTS } from "../support/injecting.ts";
-import { seededRandom } from "../support/seeded-random.ts";
+import { type ManifestResult, processManifests, type Work } from "../../../kubernetes/index.ts";
+import { FORMS, MANIFESTS } from "../../support/injecting.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
 
 const EDITS = 1_000;
 

@@ -1,6 +1,6 @@
 import { test } from "tap";
-import { processManifests } from "../../inject/index.ts";
-import { optionsOf } from "../support/injecting.ts";
+import { processManifests } from "../../../kubernetes/index.ts";
+import { optionsOf } from "../../support/injecting.ts";
 
 /** Each with what is said of it. */
 function said(text: string): string[] {

@@ -1,0 +1,18 @@
+export {
+  ANNOTATIONS,
+  type AnnotationName,
+  CONSUL_FOLLOWED,
+  type InjectOptions,
+  injectPod,
+  injectReview,
+  type ManifestFault,
+  type ManifestResult,
+  type ObjectReport,
+  type PodOutcome,
+  PREFIX,
+  processManifests,
+  readDefaults,
+  uninjectPod,
+  WORKLOAD_KINDS,
+  type Work,
+} from "./inject/index.ts";
