@@ -43,6 +43,6 @@ function probeOf({ type, target, host: name, service }: Given) {
 export const health = v.optional(
   section({
     listen: v.optional(address(0), "0.0.0.0:15021"),
-    probes: v.optional(v.array(probe, "a list of probes"), []),
+    probes: v.optional(v.array(probe, "a list of probes")),
   }),
 );

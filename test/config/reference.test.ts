@@ -20,6 +20,7 @@ const POLICY = { fallback: { lastGood: {} }, faults: [{ kind: "reset", match: { 
 /** The smallest file in which every section has a place. */
 const BASE = {
   service: { name: "web", port: 3000 },
+  health: { probes: [{ path: "/app-health/web/readiness", port: 3000 }] },
   inbound: { rateLimits: [{ requests: 100, by: { caller: "address" } }], ...POLICY },
   discovery: { consul: {} },
   upstreams: {
