@@ -51,7 +51,10 @@ export const FIXED_NUMBERS: readonly FixedNumber[] = [
       "A connection that was unused for longer gets no request that must not be sent twice, unless its endpoint has promised a time.",
     ],
   ]),
-  ...of("proxy/timer-wheel.ts", [["TICK_MS", "ms", "How exact all time limits are."]]),
+  ...of("proxy/timer-wheel.ts", [
+    ["TICK_MS", "ms", "How exact all time limits are."],
+    ["PAUSE_MS", "ms", "So late, time limits are looked at after what has arrived meanwhile."],
+  ]),
   ...of("proxy/workers/worker-plane.ts", [
     ["HUNG_MS", "ms", "How long a worker may take to report; then its last report stands for its counts."],
   ]),
