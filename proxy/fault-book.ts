@@ -47,6 +47,11 @@ export function mayInject({ admin, routes, upstreams, inbound }: Config): boolea
   );
 }
 
+/** What each route is called, as in the access log. */
+export function routeNames({ routes }: Config): string[] {
+  return routes.map(({ name }, i) => name ?? `routes[${i}]`);
+}
+
 export class FaultBook {
   readonly #parts: FaultBookParts;
   readonly #entries = new Map<string, Entry>();
@@ -57,12 +62,13 @@ export class FaultBook {
   }
 
   /** Those of the configuration. */
-  begin({ routes, upstreams, inbound }: Config): void {
+  begin(config: Config): void {
+    const { routes, upstreams, inbound } = config;
+    const names = routeNames(config);
     const all = (at: string, faults: readonly FaultConfig[] = [], whom: Partial<AddedFault>) => {
       for (const [i, of] of faults.entries()) this.#begin(`${at}.faults[${i}]`, { ...of, ...whom });
     };
-    for (const [i, { name, faults }] of routes.entries())
-      all(`routes[${i}]`, faults, { route: name ?? `routes[${i}]` });
+    for (const [i, { faults }] of routes.entries()) all(`routes[${i}]`, faults, { route: names[i] });
     for (const [name, { faults }] of Object.entries(upstreams))
       all(`upstreams.${name}`, faults, { upstream: name });
     all("inbound", inbound.faults, { direction: "inbound" });

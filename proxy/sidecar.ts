@@ -162,6 +162,11 @@ export class Sidecar {
     this.#planes.setRetries(enabled);
   }
 
+  /** The names that the app may call, followed or not. */
+  get names(): readonly string[] {
+    return this.#control.names;
+  }
+
   /** What discovery knows, by the key of the upstream. */
   supplies(): ReturnType<ControlPlane["views"]> {
     return this.#control.views();

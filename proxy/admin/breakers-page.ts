@@ -9,11 +9,10 @@ import { parseDuration } from "../../config/index.ts";
 import type { BreakerView } from "../breaker-view.ts";
 import { mergedEndpoints, mergedRouteBreakers, type PlaneReport } from "../report.ts";
 import type { BreakerCommand } from "../route-breakers.ts";
+import { unknownName } from "./unknown-name.ts";
 
 const STATES = ["open", "closed", "auto"] as const;
 const USUAL_FOR_MS = 600_000;
-/** So many names are listed to whoever gives one that is not known. */
-const MOST_NAMES = 20;
 
 /** What the page needs of the sidecar. */
 interface Breakers {
@@ -90,10 +89,7 @@ function refused(refusal: string): { readonly status: 400; readonly refusal: str
 }
 
 function unknown(what: string, name: string, known: readonly string[]): { status: 404; refusal: string } {
-  const rest = known.length - MOST_NAMES;
-  const list = known.slice(0, MOST_NAMES).join(", ") || "none";
-  const more = rest > 0 ? `, and ${rest} more` : "";
-  return { status: 404, refusal: `there is no ${what} ${said(name)}; known: ${list}${more}` };
+  return { status: 404, refusal: unknownName(what, name, known) };
 }
 
 function said(value: string | null | undefined): string {

@@ -4,11 +4,14 @@
  * They are added only where `admin.faults` allows it: whoever can make this machine send a request to loopback could otherwise harm
  * every call of its app.
  */
-import { parseFault } from "../../config/index.ts";
-import type { FaultBook } from "../fault-book.ts";
+import { type AddedFault, type Config, parseFault } from "../../config/index.ts";
+import { type FaultBook, routeNames } from "../fault-book.ts";
+import { unknownName } from "./unknown-name.ts";
 
 export interface FaultSubject {
-  readonly config: { readonly admin: { readonly faults: boolean } };
+  readonly config: Config;
+  /** Names that lead somewhere, or will when they are called. */
+  readonly names: readonly string[];
   readonly faults: Pick<FaultBook, "list" | "add" | "end">;
 }
 
@@ -19,17 +22,33 @@ export interface FaultsAnswer {
 }
 
 /** @param text a body in JSON; without one, the query says it */
-export function addFault({ config, faults }: FaultSubject, url: URL, text: string): FaultsAnswer {
+export function addFault({ config, faults, names }: FaultSubject, url: URL, text: string): FaultsAnswer {
   if (!config.admin.faults)
     return { status: 403, said: "expected admin.faults: true in the configuration, got false" };
   const given = text.trim() === "" ? fromQuery(url.searchParams) : fromJson(text);
   if (given === undefined) return { status: 400, said: "expected a body in JSON, or a query" };
   const parsed = parseFault(given);
   if ("wrong" in parsed) return { status: 400, said: parsed.wrong.join("\n") };
+  const unknown = nobodyOf(parsed.fault, routeNames(config), names);
+  if (unknown !== undefined) return { status: 404, said: unknown };
   const id = faults.add(parsed.fault);
   if (id === undefined)
     return { status: 409, said: "expected an end in the future and fewer faults, see GET /faults" };
   return { status: 201, said: faults.list().find((fault) => fault.id === id)! };
+}
+
+/**
+ * Why a fault would hit nobody, if it would not: a name that is misspelt shows nothing, and nothing is what a good fallback shows. A name
+ * needs no endpoints, nor to have been called: in the configuration or in the definition of the sidecar it is enough.
+ */
+function nobodyOf(
+  { route, upstream }: AddedFault,
+  routes: readonly string[],
+  names: readonly string[],
+): string | undefined {
+  if (route !== undefined && !routes.includes(route)) return unknownName("route", route, routes);
+  if (upstream !== undefined && !names.includes(upstream)) return unknownName("upstream", upstream, names);
+  return undefined;
 }
 
 /** One by `?id=`, or all. */

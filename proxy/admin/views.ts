@@ -30,6 +30,7 @@ export interface AdminSubject {
   setRetries(enabled: boolean): void;
   drain(): Promise<void>;
   readonly faults: FaultSubject["faults"];
+  readonly names: FaultSubject["names"];
 }
 
 /** The configuration without what must not be seen. */

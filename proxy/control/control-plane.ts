@@ -194,6 +194,11 @@ export class ControlPlane {
     await delay(this.#parts.clock, HEARD_MS);
   }
 
+  /** All that lead somewhere, or will when they are called. */
+  get names(): readonly string[] {
+    return this.#names.all;
+  }
+
   /** By the key of the upstream. */
   views(): Record<string, SupplyView> {
     const views = this.#names.views();

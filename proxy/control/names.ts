@@ -86,6 +86,11 @@ export class Names {
     void this.#follow(spec);
   }
 
+  /** Followed or not. */
+  get all(): readonly string[] {
+    return [...this.#specs.keys()];
+  }
+
   /** By the key of the upstream, of what is followed and of what needs not be. */
   views(): Record<string, SupplyView> {
     const views: Record<string, SupplyView> = {};

@@ -197,13 +197,41 @@ test("faults are not added where the configuration does not allow it, nor when t
   t.match(await wrong("", "{"), /JSON/);
   t.match(await wrong("", "[]"), /expected/);
   t.equal((await ask(proxy, "POST", "", "x".repeat(100_000))).status, 413);
-  t.equal((await ask(proxy, "POST", "?kind=reset&route=a&until=2020-01-01T00:00:00Z")).status, 409);
+  t.equal((await ask(proxy, "POST", "?kind=reset&upstream=orders&until=2020-01-01T00:00:00Z")).status, 409);
   t.same(JSON.parse((await ask(proxy, "GET")).text), []);
   const fromPage = await fetch(`http://127.0.0.1:${proxy.addresses.admin.port}/faults`, {
     method: "DELETE",
     headers: { origin: "http://elsewhere" },
   });
   t.equal(fromPage.status, 403, "no web page may end them");
+});
+
+test("a fault for a route or an upstream that there is not is refused with those that there are, called before or not", async (t) => {
+  const app = await startApp(t);
+  const proxy = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: [${app.address}] }, later: {} }
+routes:
+  - { name: cart, match: { path: /cart }, to: [{ upstream: orders }] }
+  - { match: { path: /stock }, to: [{ upstream: orders }] }
+discovery: { consul: { address: "http://127.0.0.1:1", register: none } }
+admin: { listen: "127.0.0.1:0", faults: true }`,
+  );
+  const add = (query: string) => ask(proxy, "POST", `?kind=abort&${query}`);
+  t.match(await add("upstream=oders"), {
+    status: 404,
+    text: 'there is no upstream "oders"; known: orders, later\n',
+  });
+  t.match(await add("route=crat&upstream=orders"), {
+    status: 404,
+    text: 'there is no route "crat"; known: cart, routes[1]\n',
+  });
+  t.equal((await add("upstream=127.0.0.1:15000")).status, 404, "an endpoint is no name");
+  t.same(JSON.parse((await ask(proxy, "GET")).text), []);
+  for (const query of ["route=cart", "route=routes[1]", "upstream=orders", "upstream=later"])
+    t.equal((await add(query)).status, 201, query);
+  const { port } = proxy.addresses.outbound;
+  t.equal((await call(port, "later")).headers["x-heddle-fault"], "abort", "nobody has to be found first");
 });
 
 test("the book ends each fault in its time, says so, and takes no more than it can", async (t) => {

@@ -80,10 +80,18 @@ test("a definition that was written for consul connect proxy brings up heddle, u
   );
 
   const ordersSidecar = await sidecarFor(t, cluster, "orders-1");
-  const webSidecar = await sidecarFor(t, cluster, "web-1");
+  const webSidecar = await sidecarFor(t, cluster, "web-1", { admin: { faults: true } });
   await eventually("the sidecar of orders to pass its check", async () => {
     const passing = await cluster.client.ask<unknown[]>("/v1/health/connect/orders?passing");
     return passing.length === 1;
+  });
+
+  await t.test("a fault can be added for a name of the definition that has not been called", async (t) => {
+    const add = (name: string) => webSidecar.admin.ask(`/faults?kind=abort&upstream=${name}`, "POST");
+    t.match(await add("search"), { status: 404, text: /known: orders/ });
+    t.equal((await add("orders")).status, 201);
+    t.equal((await call(local!, "whatever")).headers["x-heddle-fault"], "abort");
+    await webSidecar.admin.ask("/faults", "DELETE");
   });
 
   await t.test("a call to the local port goes through both sidecars to the app", async (t) => {
