@@ -6,6 +6,10 @@ import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
 import { type FaultConfig, faultProblems } from "./shape-fault.ts";
+import { sizeText } from "./units.ts";
+
+/** With less, `lastGood` would keep a handful of answers, or none, and nobody would be told before the outage. */
+export const LEAST_KEPT_BYTES = 64 * 1024;
 
 const FRAMING: ReadonlySet<string> = new Set(["content-length", "transfer-encoding", "connection"]);
 
@@ -33,10 +37,20 @@ export function fallbackFaults(config: Config, isSet: IsSet): Complaint[] {
         path: [...path, "lastGood"],
         message: "expected GET or HEAD among the methods, as of others nothing is kept; got neither",
       });
-    if (lastGood.maxBodyBytes > lastGood.maxBytes && isSet([...path, "lastGood", "maxBody"]))
+    const least = LEAST_KEPT_BYTES * config.workers;
+    const ofWorkers = config.workers === 1 ? "" : `, ${sizeText(LEAST_KEPT_BYTES)} for each worker`;
+    if (lastGood.maxBytes < least)
+      faults.push({
+        path: [...path, "lastGood", "maxSize"],
+        message: `expected at least ${sizeText(least)}${ofWorkers}, as an answer takes a few KiB beside its body; got less`,
+      });
+    else if (
+      lastGood.maxBodyBytes > lastGood.maxBytes / config.workers &&
+      isSet([...path, "lastGood", "maxBody"])
+    )
       faults.push({
         path: [...path, "lastGood", "maxBody"],
-        message: "expected at most maxSize, got more",
+        message: `expected at most ${config.workers === 1 ? "maxSize" : "one worker's part of maxSize"}, got more`,
       });
   }
   return faults;

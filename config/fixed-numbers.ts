@@ -150,6 +150,16 @@ export const FIXED_NUMBERS: readonly FixedNumber[] = [
   ...of("proxy/shed.layer.ts", [
     ["RETRY_AFTER_S", "s", "What `Retry-After` says when a sidecar is overloaded."],
   ]),
+  ...of("proxy/health-question.layer.ts", [
+    ["HEALTH_QUESTIONS", "", "How many health questions at a time are let past all limits, in each worker."],
+  ]),
+  ...of("config/cross-checks-routes.ts", [
+    [
+      "LEAST_KEPT_BYTES",
+      "bytes",
+      "The least that each worker may have for the last good answers of a fallback.",
+    ],
+  ]),
   ...of("proxy/fault-book.ts", [["MOST_FAULTS", "", "How many faults for testing may run at a time."]]),
   ...of("config/shape-fault.ts", [
     ["USUAL_MS", "ms", "How long a fault for testing lasts of which nothing is said."],

@@ -28,7 +28,8 @@ export const POLICY: Sentences = {
     body: "Its body.",
     lastGood: "The last good answer to the same GET or HEAD comes first, where there is one.",
     "lastGood.maxAge": "How old it may be.",
-    "lastGood.maxSize": "How much memory all answers may take together that are kept here, over all workers.",
+    "lastGood.maxSize":
+      "How much memory all answers may take together that are kept here, over all workers; at least 64KiB for each.",
     "lastGood.maxBody": "Larger answers are not kept.",
     "lastGood.vary":
       "The request's fields by which answers are told apart; nothing is kept of requests with authorization, cookie or others that say who calls, unless they are here.",

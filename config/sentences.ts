@@ -134,6 +134,8 @@ export const SENTENCES: Sentences = {
     ...under("breaker", BREAKER),
     ...under("limits", LIMITS),
     ...POLICY,
+    criticality:
+      "Whether callers are believed who say in `x-heddle-criticality` how much a request matters; `ignore` takes the field off, see docs/overload.md.",
     keepAliveToApp: "How long an unused connection to the app is kept.",
     upgrades: UPGRADES,
   }),

@@ -56,7 +56,7 @@ export const fallback = v.pipe(
     lastGood: v.optional(
       section({
         maxAge: v.optional(duration(1000), "10m"),
-        maxSize: v.optional(size(1024 ** 3, 1024), "64MiB"),
+        maxSize: v.optional(size(1024 ** 3), "64MiB"),
         maxBody: v.optional(size(64 * 1024 ** 2), "1MiB"),
         vary: v.optional(
           v.array(

@@ -61,6 +61,7 @@ const ALONE = {
   },
 };
 
+const CRITICALITY = "believe or ignore";
 const inbound = withDefaults(
   v.pipe(
     section({
@@ -70,6 +71,7 @@ const inbound = withDefaults(
       breaker: breakerWith("off"),
       limits,
       ...policyEntries,
+      criticality: v.optional(v.picklist(["believe", "ignore"], CRITICALITY), "believe"),
       keepAliveToApp: v.optional(duration(), "4s"),
       upgrades,
     }),
@@ -82,6 +84,7 @@ const inbound = withDefaults(
         rateLimits,
         fallback,
         faults,
+        criticality,
         keepAliveToApp,
         upgrades: to,
         ...listener
@@ -89,6 +92,7 @@ const inbound = withDefaults(
         listener: listenerOptions(listener),
         ...policyOf({ rateLimits, fallback }),
         faults,
+        criticality,
         app: {
           ...ALONE,
           timeouts,

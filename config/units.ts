@@ -74,7 +74,8 @@ export function size(maximumBytes: number, minimumBytes = 0) {
   );
 }
 
-function sizeText(bytes: number): string {
+/** Bytes as a person would write them. */
+export function sizeText(bytes: number): string {
   const [unit, unitBytes] = Object.entries(SIZE_BYTES).find(([, of]) => bytes % of === 0)!;
   return `${bytes / unitBytes}${unit}`;
 }

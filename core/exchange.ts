@@ -108,6 +108,8 @@ export class Exchange {
   retryRefused = "";
   /** The kinds of the faults that were injected for testing; empty for none. */
   injected = "";
+  /** A registry asks whether the app is well, and nobody refuses it; see proxy/health-question.layer.ts. */
+  asksForHealth = false;
   /** What answered in place of the upstream: `static` or `stale`; empty for nothing. */
   fallback = "";
   /** When the whole request must be answered, on the clock of `arrivedAtMs`. */

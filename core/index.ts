@@ -1,7 +1,7 @@
 export { Body, type BodySink, type BodySource } from "./body.ts";
 export { type Clock, delay, type Timer } from "./clock.ts";
 export { COOKIE_NAME, COOKIE_PATH, findCookie } from "./cookie.ts";
-export { CRITICALITIES, type Criticality, criticalityRank } from "./criticality.ts";
+export { CRITICALITIES, CRITICALITY_HEADER, type Criticality, criticalityRank } from "./criticality.ts";
 export { type Endpoint, endpointKey } from "./endpoint.ts";
 export {
   asProxyError,

@@ -30,6 +30,7 @@ import { createStackParts } from "./stack-parts.ts";
 import { newRequestId, systemClock, systemRandom, threadOffsetMs } from "./system.ts";
 import { threadUse } from "./thread-use.ts";
 import type { Situation, Upstream } from "./upstream/index.ts";
+import type { WayIn } from "./way-in.ts";
 
 /** Where the ports for traffic are, by the names of the listeners. */
 export type PlaneAddresses = Readonly<Record<string, ListenAddress>>;
@@ -89,6 +90,8 @@ export interface PlaneSettings {
   readonly counts?: { readonly inFlight: Int32Array; readonly place: number };
   /** Undefined where it does not look after itself. */
   readonly overload?: OverloadOptions | undefined;
+  /** What is particular to requests that come in. */
+  readonly wayIn: WayIn;
   /** Which requests of the app inherit the deadline of the one that it answers. */
   readonly inheritDeadlines: Inheriting;
   /** Whether faults may be injected for testing: the layers that do it stand in the stacks. */
@@ -124,6 +127,7 @@ export class DataPlane implements Plane {
       ...(settings.inheritDeadlines === "none"
         ? {}
         : { inheritance: new Inheritance(settings.inheritDeadlines) }),
+      wayIn: settings.wayIn,
       retrySwitch: settings.retrySwitch,
       writeAccess: settings.accessLog ? log.writeAccess : undefined,
       overload:

@@ -18,8 +18,6 @@ export interface OverloadOptions {
   readonly memory: number;
   /** The limit in bytes; undefined for that of the control group. */
   readonly memoryBytes?: number | undefined;
-  /** What Consul asks for, which is never refused. */
-  readonly healthPath?: string | undefined;
 }
 
 /** What the machine says of this process. */

@@ -18,16 +18,14 @@ import type { OverloadMonitor } from "./overload.ts";
 const RETRY_AFTER_S = 1;
 
 export function shed(monitor: OverloadMonitor, random: Random): Layer {
-  const { healthPath } = monitor.options;
   return {
     name: "shed",
     wrap(next: Handler): Handler {
       return (exchange) => {
-        if (monitor.pressure === 0) return next(exchange);
+        // Who is taken for dead for being busy leaves its work to the others, who are busy as well.
+        if (monitor.pressure === 0 || exchange.asksForHealth) return next(exchange);
         const rank = criticalityRank(exchange);
         if (!isShed(monitor.pressure, rank, random)) return next(exchange);
-        // Who is taken for dead for being busy leaves its work to the others, who are busy as well.
-        if (exchange.target === healthPath && exchange.direction === "inbound") return next(exchange);
         const criticality = CRITICALITIES[rank]!;
         monitor.shed[criticality]++;
         return Promise.reject(

@@ -23,6 +23,7 @@ import { giveBackStartupMemory } from "./startup-memory.ts";
 import { systemClock, systemRandom, wallClock } from "./system.ts";
 import { threadUse } from "./thread-use.ts";
 import type { Upstream } from "./upstream/index.ts";
+import { wayInOf } from "./way-in.ts";
 import { type Planes, WorkerPlanes } from "./workers/index.ts";
 
 export interface SidecarAddresses {
@@ -77,6 +78,7 @@ export class Sidecar {
     const settings: PlaneSettings = {
       accessLog: config.telemetry.accessLog,
       overload: overloadOf(config),
+      wayIn: wayInOf(config),
       inheritDeadlines: config.outbound.inheritDeadlines,
       mayInject: mayInject(config),
       policies: namePolicies(shared),
@@ -249,9 +251,9 @@ export class Sidecar {
 }
 
 /** Undefined where the sidecar does not look after itself. */
-function overloadOf({ overload, service }: Config): OverloadOptions | undefined {
+function overloadOf({ overload }: Config): OverloadOptions | undefined {
   const { enabled, ...options } = overload;
-  return enabled ? { ...options, healthPath: service?.check.httpPath } : undefined;
+  return enabled ? options : undefined;
 }
 
 /** One data plane as all there are. */

@@ -35,6 +35,8 @@ import {
   retry,
 } from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
+import { healthQuestion, unlessHealth } from "./health-question.layer.ts";
+import { ignoreCriticality } from "./ignore-criticality.layer.ts";
 import type { OverloadMonitor } from "./overload.ts";
 import { answerLoad, type LoadMeter } from "./own-load/index.ts";
 import type { LanePlan } from "./plan.ts";
@@ -45,6 +47,7 @@ import type { RouteOptions } from "./route.ts";
 import type { RouteBreakers } from "./route-breakers.ts";
 import { shed } from "./shed.layer.ts";
 import { balance, forward, heardLoad, load, type Upstream, type UpstreamEndpoint } from "./upstream/index.ts";
+import type { WayIn } from "./way-in.ts";
 import { wellFormed } from "./well-formed.layer.ts";
 
 /** What the layers are made from. */
@@ -59,6 +62,8 @@ export interface StackParts {
   readonly loadMeter: LoadMeter;
   /** Undefined when this sidecar does not look after itself. */
   readonly overload?: OverloadMonitor | undefined;
+  /** What is particular to requests that come in; undefined where nothing is. */
+  readonly wayIn?: WayIn | undefined;
   /** What requests of the app inherit from those that it answers; undefined when nothing. */
   readonly inheritance?: Inheritance | undefined;
   readonly routeBreakers: RouteBreakers;
@@ -94,7 +99,9 @@ export function inbound(
   app: string,
   policy?: RoutePolicy,
 ): Handler {
-  return stack([...inboundLayers(parts), ...routeLayers(parts, { name: "", policy })], (exchange) => {
+  const asked = routeLayers(parts, { name: "", policy });
+  const layers = parts.wayIn?.healthPath === undefined ? asked : asked.map(unlessHealth);
+  return stack([...inboundLayers(parts), ...layers], (exchange) => {
     const toApp = destinations.get(app);
     return toApp === undefined
       ? Promise.reject(new ProxyError("no_route", "there is no app behind this port"))
@@ -146,11 +153,20 @@ function inboundLayers(parts: StackParts): Layer[] {
   return [
     // Outside telemetry: a peer that asks how loaded the app is, and for nothing else, sends no request of anybody's.
     answerLoad(parts.loadMeter, parts.clock),
-    ...listenerLayers(parts),
+    ...listenerLayers(parts, wayInLayers(parts)),
   ];
 }
 
-function listenerLayers(parts: StackParts): Layer[] {
+/** What comes in is told apart, and rid of what strangers may not say, before anything goes by it. Only where it is asked for. */
+function wayInLayers({ wayIn }: StackParts): Layer[] {
+  return [
+    ...(wayIn?.healthPath === undefined ? [] : [healthQuestion(wayIn.healthPath)]),
+    ...(wayIn?.criticality === "ignore" ? [ignoreCriticality()] : []),
+  ];
+}
+
+/** @param ofDirection what this direction has besides, behind what a request is read by */
+function listenerLayers(parts: StackParts, ofDirection: readonly Layer[] = []): Layer[] {
   return [
     // Outermost, so that refused and failed requests are logged like served ones.
     ...(parts.writeAccess === undefined ? [] : [accessLog(parts.writeAccess)]),
@@ -160,6 +176,7 @@ function listenerLayers(parts: StackParts): Layer[] {
     rescue(parts.log),
     // Before anything reads a field: a request that cannot be read in one way only is not read at all.
     wellFormed(),
+    ...ofDirection,
     // Before any work, and behind what a refusal must be seen by. Only where it is asked for.
     ...(parts.overload === undefined ? [] : [shed(parts.overload, parts.random)]),
     // Before the route: also a wait for discovery is bounded by what the caller gives.

@@ -70,6 +70,8 @@ export function concurrencyLimit(clock: Clock, limit: ConcurrencyLimit): Layer {
         return admitted(exchange);
       }
       return (exchange) => {
+        // Few at a time, which was seen to further out.
+        if (exchange.asksForHealth) return next(exchange);
         if (!limit.tryAcquire(clock.recentMs)) return queued(exchange);
         exchange.onSettled(release);
         return admitted(exchange);

@@ -60,7 +60,7 @@ export function injectFaults({ clock, random, faults }: FaultParts): Layer {
     name: "faults",
     wrap(next: Handler): Handler {
       return (exchange) => {
-        if (!faults.any) return next(exchange);
+        if (!faults.any || exchange.asksForHealth) return next(exchange);
         const drawn = faults.drawn(exchange, clock.recentMs, random);
         return drawn.length === 0 ? next(exchange) : injected(exchange, drawn, next);
       };

@@ -14,6 +14,7 @@ import { describeStack, endpoint } from "../stack.ts";
 import { createStackParts } from "../stack-parts.ts";
 import { systemClock, systemRandom } from "../system.ts";
 import { Upstream } from "../upstream/index.ts";
+import { wayInOf } from "../way-in.ts";
 import type { FaultSubject } from "./faults-page.ts";
 
 /** What the admin port shows and drives; the sidecar is one. */
@@ -51,6 +52,7 @@ export function stackView({ config, log }: AdminSubject): Record<string, readonl
     overload: config.overload.enabled ? new OverloadMonitor(config.overload, systemClock) : undefined,
     writeAccess: config.telemetry.accessLog ? log.writeAccess : undefined,
     faults: mayInject(config) ? new Faults() : undefined,
+    wayIn: wayInOf(config),
   });
   const kinds = [config.inbound.app, ...Object.values(config.upstreams).map(({ options }) => options)];
   const samples = kinds.map((options) => {

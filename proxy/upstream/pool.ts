@@ -178,7 +178,8 @@ export class EndpointPool implements ConnectionOwner {
         });
       };
       const waiter: Waiter = { pool: this, begin };
-      if (shared.makeRoom()) begin(this.open());
+      // A health question gets one more than there may be: few at a time ask it.
+      if (shared.makeRoom() || exchange.asksForHealth) begin(this.open());
       else if (!shared.tryQueue(waiter))
         fail(new ProxyError("overflow", "all connections are busy and the queue for them is full"));
       return () => {

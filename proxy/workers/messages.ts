@@ -11,11 +11,13 @@ import type { Leads, ListenerPlan, NamePolicies, Plan } from "../plan.ts";
 import type { PlaneReport } from "../report.ts";
 import type { BreakerCommand } from "../route-breakers.ts";
 import type { Situation } from "../upstream/index.ts";
+import type { WayIn } from "../way-in.ts";
 
 /** What a worker is given when it is made. */
 export interface WorkerSettings {
   readonly accessLog: boolean;
   readonly overload: OverloadOptions | undefined;
+  readonly wayIn: WayIn;
   readonly inheritDeadlines: Inheriting;
   readonly mayInject: boolean;
   readonly policies: NamePolicies;

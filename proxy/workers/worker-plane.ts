@@ -52,13 +52,14 @@ export class WorkerPlane implements Plane {
     this.number = number;
     this.#log = log;
     this.#onWanted = settings.onWanted;
-    const { accessLog, inheritDeadlines, mayInject, overload, policies, retrySwitch } = settings;
+    const { accessLog, inheritDeadlines, mayInject, overload, policies, retrySwitch, wayIn } = settings;
     const workerData: WorkerSettings = {
       accessLog,
       inheritDeadlines,
       mayInject,
       overload,
       policies,
+      wayIn,
       logLevel: log.level,
       retriesEnabled: retrySwitch.enabled,
       inFlight,

@@ -206,6 +206,31 @@ test("criticality is sent on to the app, which may send it on with its own calls
   t.equal(body, "sheddable");
 });
 
+test("where callers are not believed, their word for how much a request matters counts nowhere, and the app does not hear it", async (t) => {
+  const app = await startApp(t, (request, response) => {
+    response.end(String(request.headers["x-heddle-criticality"]));
+  });
+  const yaml = (more: string) => `service: { name: web, port: ${app.port} }
+upstreams: { orders: { endpoints: [${app.address}] } }
+inbound: { listen: 127.0.0.1:0, criticality: ignore }
+${more}`;
+  const { addresses } = await startInProcess(t, yaml(""));
+  const critical = { headers: { "x-heddle-criticality": "critical" } };
+  t.equal((await call(addresses.inbound!.port, "web", critical)).body, "undefined");
+  t.equal(
+    (await call(addresses.outbound.port, "orders", critical)).body,
+    "critical",
+    "its own app is believed",
+  );
+  const short = await startInProcess(t, yaml("workers: 2\noverload: { enabled: true, memoryLimit: 16MiB }"));
+  const shed = (criticality: string) => short.metric("heddle_shed_total", { criticality });
+  await eventually(async () => {
+    const { status } = await call(short.addresses.inbound!.port, "web", critical);
+    return status === 503;
+  });
+  t.same([await shed("critical"), await shed("default")], [0, 1]);
+});
+
 /** Asks again until it is so; the test's own time limit is the only one. */
 async function eventually(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await new Promise((resolve) => setImmediate(resolve));

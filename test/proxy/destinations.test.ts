@@ -33,6 +33,7 @@ const SETTINGS: PlaneSettings = {
   inheritDeadlines: "none",
   mayInject: false,
   policies: {},
+  wayIn: { criticality: "believe" },
   retrySwitch: { enabled: true },
   onWanted() {},
 };
