@@ -33,7 +33,8 @@ const UPGRADES =
 
 const RETRIES: Sentences = {
   "": "When a request is sent again; what may have been processed only if its method is idempotent or it has an Idempotency-Key.",
-  attempts: "How many attempts may follow the first; 0 turns retries off.",
+  attempts:
+    "How many attempts may follow the first; 0 turns retries off, and nothing that was sent is sent again.",
   on: "The failures after which another attempt is made.",
   backoff: "How long to wait before another attempt: a random time up to a limit that grows with each.",
   "backoff.base": "The limit of the first wait.",
@@ -252,7 +253,7 @@ export const SENTENCES: Sentences = {
       "": "When requests of this route are refused before any work, judged by what its callers get, after all attempts; there is none unless asked for.",
     }),
     retries: "In place of those of the upstream, whose back-off and budget hold all the same.",
-    "retries.attempts": "Attempts after the first; 0 is none.",
+    "retries.attempts": "Attempts after the first; 0 is none, and nothing that was sent is sent again.",
     "retries.on":
       "What is tried again: connectFailure, reset, timeout, or a status; that of the upstream unless told otherwise.",
     hedge:

@@ -104,6 +104,8 @@ export class Exchange {
   attempts = 0;
   /** Of those, how many were sent beside another that had not been answered. */
   hedges = 0;
+  /** Nothing that has been sent of it may be sent again, however it was lost. */
+  sendOnce = false;
   /** Why it was not sent again although the attempt failed. */
   retryRefused = "";
   /** The kinds of the faults that were injected for testing; empty for none. */
@@ -229,6 +231,7 @@ export class Exchange {
     twin.endpoint = this.endpoint;
     twin.triedBefore = this.triedBefore;
     twin.attempts = this.attempts;
+    twin.sendOnce = this.sendOnce;
     twin.injected = this.injected;
     twin.deadlineMs = this.deadlineMs;
     twin.callersDeadlineMs = this.callersDeadlineMs;

@@ -152,8 +152,9 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
       }
 
       return (exchange) => {
-        const isRetried =
-          (exchange.policy?.retries?.attempts ?? options.attempts) > 0 || mayRequeue(exchange);
+        const attempts = exchange.policy?.retries?.attempts ?? options.attempts;
+        if (attempts === 0) exchange.sendOnce = true;
+        const isRetried = attempts > 0 || mayRequeue(exchange);
         if (isRetried || parts.budgetIsShared === true) budget.deposit(clock.recentMs);
         if (!isRetried) return next(exchange);
         requeueBudget?.deposit(clock.recentMs);

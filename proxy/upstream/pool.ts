@@ -154,7 +154,7 @@ export class EndpointPool implements ConnectionOwner {
    */
   takeIdle(exchange: Exchange): UpstreamConnection | undefined {
     const latest = this.#idle.at(-1);
-    if (latest === undefined || (latest.doubtful && !mayBeRepeated(exchange))) return undefined;
+    if (latest === undefined || (latest.doubtful && !this.#maySendAgain(exchange))) return undefined;
     return this.#idle.pop();
   }
 
@@ -256,15 +256,18 @@ export class EndpointPool implements ConnectionOwner {
   onStale(exchange: Exchange, unsent: boolean): Promise<ProxyResponse> | undefined {
     const { body } = exchange;
     if (this.#shared.beside.has(exchange)) return undefined;
-    // What was sent may have been processed, whatever has become of the connection.
-    if (!unsent && (!mayBeRepeated(exchange) || this.#shared.options.switch?.enabled === false))
-      return undefined;
+    if (!unsent && !this.#maySendAgain(exchange)) return undefined;
     if (exchange.aborted !== undefined || (body !== undefined && !body.rewindable)) return undefined;
     // Others wait for the place that has come free; whether it is worth another try is for the retries to say.
     if (this.#shared.waiting > 0) return undefined;
     body?.rewind();
     this.#shared.resent++;
     return this.connect(exchange).then((connection) => connection.send(exchange));
+  }
+
+  /** Whether it may be sent once more when it had been sent: it may have been processed, whatever has become of the connection. */
+  #maySendAgain(exchange: Exchange): boolean {
+    return !exchange.sendOnce && this.#shared.options.switch?.enabled !== false && mayBeRepeated(exchange);
   }
 
   onFree(connection: UpstreamConnection): void {

@@ -1,4 +1,4 @@
-import { test } from "tap";
+import { type Test, test } from "tap";
 import { startInProcess } from "../support/in-process.ts";
 import { answering, type RawEndpoint, rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
 
@@ -152,9 +152,50 @@ test("retries that the configuration switches off are not made", async (t) => {
   t.equal(await metric("heddle_retries_enabled"), 0);
 });
 
-test("with retries switched off, a request that was lost on a pooled connection is not sent on another one either", async (t) => {
+test("with retries switched off, or none to be made, a request that was lost on a pooled connection is not sent on another one either", async (t) => {
+  const lane = "to: [{ upstream: orders }]";
+  const ways: readonly (readonly [settings: string, more: string, refused: string])[] = [
+    ["keepAlive: 1s", "retries: { enabled: false }", "switched_off"],
+    ["keepAlive: 1s, retries: { attempts: 0 }", "", ""],
+    [
+      "keepAlive: 1s",
+      `routes: [{ name: once, match: { host: orders }, ${lane}, retries: { attempts: 0 } }]`,
+      "",
+    ],
+    // What could not be sent may go elsewhere; this was sent.
+    ["keepAlive: 1s, retries: { attempts: 0, requeues: { attempts: 2 } }", "", "attempts"],
+  ];
+  for (const [settings, more, refused] of ways) {
+    const losing = await losingEndpoint(t);
+    const { addresses, logged, metric } = await startInProcess(t, `${orders([losing], settings)}\n${more}`);
+    const client = await rawClient(t, addresses.outbound.port);
+    t.equal(await statusOf(client), "200");
+    t.equal(await statusOf(client), "502");
+    t.equal(losing.asked(), 2, `the endpoint has had it once: ${settings} ${more}`);
+    const record = await logged(({ status }) => status === 502);
+    t.same([record["attempts"], record["retryRefused"] ?? ""], [1, refused]);
+    t.equal(await metric("heddle_pool_resent_total"), 0);
+  }
+});
+
+test("a route with retries sends it again at once, whatever its upstream has", async (t) => {
+  const losing = await losingEndpoint(t);
+  const { addresses, metric } = await startInProcess(
+    t,
+    `${orders([losing], "keepAlive: 1s, retries: { attempts: 0 }")}
+routes: [{ name: more, match: { host: orders }, to: [{ upstream: orders }], retries: { attempts: 1, on: [connectFailure] } }]`,
+  );
+  const client = await rawClient(t, addresses.outbound.port);
+  t.equal(await statusOf(client), "200");
+  t.equal(await statusOf(client), "502");
+  t.equal(losing.asked(), 3);
+  t.equal(await metric("heddle_pool_resent_total"), 1);
+});
+
+/** Answers the first request, and resets its connection when any other has come. */
+async function losingEndpoint(t: Test): Promise<RawEndpoint & { asked(): number }> {
   let asked = 0;
-  const losing = await rawEndpoint(t, (connection) => {
+  const endpoint = await rawEndpoint(t, (connection) => {
     connection.socket.on("data", () => {
       if (!connection.received.endsWith("\r\n\r\n")) return;
       connection.take();
@@ -162,14 +203,5 @@ test("with retries switched off, a request that was lost on a pooled connection 
       else connection.socket.resetAndDestroy();
     });
   });
-  const { addresses, logged, metric } = await startInProcess(
-    t,
-    `${orders([losing], "keepAlive: 1s")}\nretries: { enabled: false }`,
-  );
-  const client = await rawClient(t, addresses.outbound.port);
-  t.equal(await statusOf(client), "200");
-  t.equal(await statusOf(client), "502");
-  t.equal(asked, 2, "the endpoint has had it once");
-  t.match(await logged(({ status }) => status === 502), { attempts: 1, retryRefused: "switched_off" });
-  t.equal(await metric("heddle_pool_resent_total"), 0);
-});
+  return { ...endpoint, asked: () => asked };
+}
