@@ -90,6 +90,13 @@ export const FIXED_NUMBERS: readonly FixedNumber[] = [
   ...of("resilience/hedge.ts", [
     ["SHARE_WINDOW_MS", "ms", "Over how long the share of hedged requests is counted."],
   ]),
+  ...of("proxy/upstream/pool.ts", [
+    [
+      "MOST_HEARD_OUT",
+      "",
+      "So many attempts at an endpoint that hedges have overtaken are heard out at a time.",
+    ],
+  ]),
   ...of("resilience/recent-latency.ts", [
     [
       "SLOWER_SEEN",

@@ -3,9 +3,13 @@
  *
  * The first attempt is the exchange's own, as if there were no hedges. A further one is a twin of the exchange, made
  * when its time comes: an exchange waits for one thing at a time, and which one is what can be cancelled. A slow attempt
- * is given up by ending its wait (`hedge_lost`), which closes its connection; breaker, load and outlier detection hear
- * of an ending that says nothing about the endpoint. The twin is in no list: for the caller, the log and the
- * metrics there is one request, which has had so many attempts.
+ * is given up by ending its wait (`hedge_lost`). The twin is in no list: for the caller, the log and the metrics there is
+ * one request, which has had so many attempts.
+ *
+ * To be overtaken says nothing against an endpoint: somebody is always second. To never answer does, and would not be seen
+ * if every attempt ended when it was overtaken. So some of those that are given up are heard out further in
+ * (proxy/upstream/connection.ts): their promises are settled when the endpoint has answered or its time is up, and by then only
+ * breaker, load and outlier detection listen. The others close their connections, and say nothing.
  *
  * A bad answer wins against nobody: while another attempt is under way it is held, and goes out, or to the retries, when
  * that one has failed as well. Inside the retries, so that these see one attempt with one ending.

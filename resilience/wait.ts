@@ -7,18 +7,18 @@ import { deadlineExceeded } from "./deadline.ts";
 
 /**
  * Suspends the exchange. `begin` starts what is waited for and returns how to undo it; it is undone on
- * every ending but its own.
+ * every ending but its own, and told of the reason.
  * @throws ProxyError deadline_exceeded, or the reason of the abort
  */
 export function waitFor<T>(
   exchange: Exchange,
   clock: Clock,
   on: Wait,
-  begin: (done: (value: T) => void, fail: (reason: ProxyError) => void) => () => void,
+  begin: (done: (value: T) => void, fail: (reason: ProxyError) => void) => (reason: ProxyError) => void,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     let ended = false;
-    let undo: (() => void) | undefined;
+    let undo: ((reason: ProxyError) => void) | undefined;
     let deadline: Timer | undefined;
     const end = () => {
       ended = true;
@@ -28,7 +28,7 @@ export function waitFor<T>(
     const fail = (reason: ProxyError) => {
       if (ended) return;
       end();
-      undo?.();
+      undo?.(reason);
       reject(reason);
     };
     const done = (value: T) => {

@@ -11,13 +11,11 @@ import {
   type BodySource,
   type Clock,
   type Endpoint,
-  type ErrorCode,
   type Exchange,
   endpointKey,
   ProxyError,
   type ProxyResponse,
 } from "../../core/index.ts";
-import { deadlineExceeded } from "../../resilience/index.ts";
 import { noteRead } from "../bulk-garbage.ts";
 import { Expiry } from "../expiry.ts";
 import {
@@ -29,6 +27,7 @@ import {
   UNTIL_CLOSE,
 } from "../http1/index.ts";
 import { copyOf, READ_BUFFER } from "../read-buffer.ts";
+import { type ConnectionState, endpointError, lateError, lostError } from "./attempt-errors.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import { RequestWriter } from "./request-writer.ts";
 
@@ -48,12 +47,15 @@ export interface ConnectionOwner {
    * @param unsent nothing of the request has left
    */
   onStale(exchange: Exchange, unsent: boolean): Promise<ProxyResponse> | undefined;
+  /**
+   * Another attempt of the request was faster. Whether this one is heard out all the same: its endpoint is judged by whether it
+   * answers in time, and one that never does would be hidden by being overtaken.
+   */
+  hearOut(connection: UpstreamConnection): boolean;
   /** Both messages have ended well; the connection can serve another. */
   onFree(connection: UpstreamConnection): void;
   onClosed(connection: UpstreamConnection): void;
 }
-
-type State = "connecting" | "idle" | "sending" | "answering" | "closed";
 
 export class UpstreamConnection implements BodySource {
   readonly endpoint: Endpoint;
@@ -65,8 +67,10 @@ export class UpstreamConnection implements BodySource {
   readonly #expiry: Expiry;
   readonly #parser: MessageParser<ParsedResponse>;
   readonly #writer: RequestWriter;
-  readonly #abort = (reason: ProxyError) => this.#fail(reason);
-  #state: State = "connecting";
+  readonly #abort = (reason: ProxyError) => {
+    if (reason.code !== "hedge_lost" || !this.#isHeardOut(reason)) this.#fail(reason);
+  };
+  #state: ConnectionState = "connecting";
   #connected: ((failure: ProxyError | undefined) => void) | undefined;
   #exchange: Exchange | undefined;
   #resolve: ((response: ProxyResponse | Promise<ProxyResponse>) => void) | undefined;
@@ -165,6 +169,21 @@ export class UpstreamConnection implements BodySource {
   /** Closes it whatever it does; an exchange it serves fails with `reason`. */
   destroy(reason: ProxyError): void {
     this.#fail(reason);
+  }
+
+  /**
+   * The exchange goes on without this attempt, and the attempt without the exchange: it ends as it would have ended, by the same
+   * time limit, and nobody but those who judge the endpoint hears of it.
+   */
+  #isHeardOut(reason: ProxyError): boolean {
+    // What has not been sent whole would still need the body, which is the exchange's.
+    if (this.#state !== "sending" || this.#writer.writing || !this.#owner.hearOut(this)) return false;
+    const exchange = this.#exchange!;
+    exchange.resume(this.#clock.now());
+    this.#exchange = exchange.twin(undefined);
+    // Also says that it is not to be sent again.
+    this.#exchange.abort(reason);
+    return true;
   }
 
   /** The request's body broke: what has been sent of it must not be taken for whole. */
@@ -267,12 +286,12 @@ export class UpstreamConnection implements BodySource {
 
   #onBytes(length: number): void {
     if (this.#state === "idle") {
-      this.#fail(this.#error("upstream_reset", "the endpoint sent bytes that nobody asked for"));
+      this.#fail(endpointError(this.key, "upstream_reset", "the endpoint sent bytes that nobody asked for"));
       return;
     }
     if (this.#state !== "sending" && this.#state !== "answering") return;
     if (this.#state === "sending" && this.#writer.unsent) {
-      this.#fail(this.#error("upstream_reset", "the endpoint answered before it was asked"));
+      this.#fail(endpointError(this.key, "upstream_reset", "the endpoint answered before it was asked"));
       return;
     }
     try {
@@ -282,7 +301,7 @@ export class UpstreamConnection implements BodySource {
     } catch (thrown) {
       if (!(thrown instanceof MessageFault)) throw thrown;
       const message = `the answer of ${this.key} is malformed: ${thrown.message}`;
-      this.#fail(this.#error("bad_response", message, thrown.reason));
+      this.#fail(endpointError(this.key, "bad_response", message, thrown.reason));
       return;
     }
     if (this.#answer !== undefined) this.#handOn(this.#answer);
@@ -299,22 +318,8 @@ export class UpstreamConnection implements BodySource {
   }
 
   #expired(): void {
-    switch (this.#state) {
-      case "connecting":
-        this.#fail(this.#error("connect_timeout", `no connection to ${this.key} in time`));
-        break;
-      case "sending":
-        if (this.#clock.now() >= this.#exchange!.deadlineMs)
-          this.#fail(deadlineExceeded(this.#exchange!, `no answer from ${this.key} in time`, this.key));
-        else this.#fail(this.#error("attempt_timeout", `${this.key} did not begin to answer in time`));
-        break;
-      case "answering":
-        this.#fail(this.#error("response_timeout", `${this.key} stopped in the middle of its answer`));
-        break;
-      case "idle":
-        this.#fail(this.#error("upstream_reset", "unused for long enough"));
-        break;
-    }
+    if (this.#state === "closed") return;
+    this.#fail(lateError(this.key, this.#state, this.#exchange, this.#clock.now()));
   }
 
   // --- endings
@@ -377,18 +382,6 @@ export class UpstreamConnection implements BodySource {
   }
 
   #lost(cause: Error | undefined): ProxyError {
-    const why = cause === undefined ? "closed the connection" : cause.message;
-    if (this.#state === "connecting")
-      return this.#error("connect_failed", `no connection to ${this.key}: ${why}`, undefined, cause);
-    const when = this.#state === "answering" ? "before its answer was complete" : "before it answered";
-    return this.#error("upstream_reset", `${this.key} was lost ${when}: ${why}`, undefined, cause);
-  }
-
-  #error(code: ErrorCode, message: string, detail?: string, cause?: Error): ProxyError {
-    return new ProxyError(code, message, {
-      endpoint: this.key,
-      ...(detail === undefined ? {} : { detail }),
-      ...(cause === undefined ? {} : { cause }),
-    });
+    return lostError(this.key, this.#state, cause);
   }
 }

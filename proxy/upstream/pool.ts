@@ -30,6 +30,11 @@ interface Waiter {
   readonly begin: (connection: UpstreamConnection) => void;
 }
 
+/**
+ * Of the attempts at one endpoint that another one has overtaken, so many at a time are heard out. As many in a row as open a breaker
+ * by default; more would keep connections and the endpoint's work for nothing.
+ */
+const MOST_HEARD_OUT = 5;
 const MAKING_ROOM = "closed to make room for another endpoint";
 
 /** The limit and the queue that the endpoints of one upstream share. */
@@ -83,6 +88,9 @@ export class ConnectionPool {
     for (const pool of this.#endpoints) {
       if (pool.closeOldestIdle()) return true;
     }
+    for (const pool of this.#endpoints) {
+      if (pool.closeHeardOut()) return true;
+    }
     for (const asking of this.beside.values()) {
       asking.destroy(new ProxyError("overflow", MAKING_ROOM));
       return true;
@@ -131,6 +139,8 @@ export class EndpointPool implements ConnectionOwner {
   readonly #endpoint: Endpoint;
   readonly #all = new Set<UpstreamConnection>();
   readonly #idle: UpstreamConnection[] = [];
+  /** Nobody waits for them any more, so they give way to any request that needs a connection. Undefined until there is one. */
+  #heardOut: Set<UpstreamConnection> | undefined = undefined;
   #closing = false;
 
   constructor(shared: ConnectionPool, endpoint: Endpoint) {
@@ -164,6 +174,7 @@ export class EndpointPool implements ConnectionOwner {
    */
   connect(exchange: Exchange): Promise<UpstreamConnection> {
     const shared = this.#shared;
+    let judged: Promise<never> | undefined;
     return waitFor<UpstreamConnection>(exchange, shared.clock, "connection", (done, fail) => {
       let own: UpstreamConnection | undefined;
       const begin = (connection: UpstreamConnection) => {
@@ -182,11 +193,13 @@ export class EndpointPool implements ConnectionOwner {
       if (shared.makeRoom() || exchange.asksForHealth) begin(this.open());
       else if (!shared.tryQueue(waiter))
         fail(new ProxyError("overflow", "all connections are busy and the queue for them is full"));
-      return () => {
+      return (reason) => {
         shared.leave(waiter);
-        own?.destroy(new ProxyError("client_closed", "no longer wanted"));
+        if (reason.code === "hedge_lost" && own?.connecting && this.hearOut(own))
+          judged = untilJudged(own, reason);
+        else own?.destroy(new ProxyError("client_closed", "no longer wanted"));
       };
-    });
+    }).catch((thrown: ProxyError) => judged ?? Promise.reject(thrown));
   }
 
   /**
@@ -270,13 +283,23 @@ export class EndpointPool implements ConnectionOwner {
     return !exchange.sendOnce && this.#shared.options.switch?.enabled !== false && mayBeRepeated(exchange);
   }
 
+  hearOut(connection: UpstreamConnection): boolean {
+    if (this.#closing || this.#shared.waiting > 0) return false;
+    this.#heardOut ??= new Set();
+    if (this.#heardOut.size >= MOST_HEARD_OUT) return false;
+    this.#heardOut.add(connection);
+    return true;
+  }
+
   onFree(connection: UpstreamConnection): void {
+    this.#heardOut?.delete(connection);
     if (this.#closing) connection.destroy(new ProxyError("upstream_reset", "the endpoint has gone"));
     else if (!this.#shared.handOver(connection, this)) this.#idle.push(connection);
   }
 
   onClosed(connection: UpstreamConnection): void {
     if (!this.#all.delete(connection)) return;
+    this.#heardOut?.delete(connection);
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
     this.#shared.open--;
@@ -291,11 +314,31 @@ export class EndpointPool implements ConnectionOwner {
     return oldest !== undefined;
   }
 
+  /** True when there was one. */
+  closeHeardOut(): boolean {
+    for (const connection of this.#heardOut ?? []) {
+      connection.destroy(new ProxyError("hedge_lost", MAKING_ROOM));
+      return true;
+    }
+    return false;
+  }
+
   /** The endpoint is no longer wanted: unused connections are closed now, busy ones when they have answered. */
   close(): void {
     this.#closing = true;
     for (const connection of [...this.#idle])
       connection.destroy(new ProxyError("upstream_reset", "the endpoint has gone"));
+    while (this.closeHeardOut());
     if (this.#all.size === 0) this.#shared.forget(this);
   }
+}
+
+/** Rejects as soon as it is known whether the connection can be made; it is not needed any more. @param lost where it can */
+function untilJudged(connection: UpstreamConnection, lost: ProxyError): Promise<never> {
+  return new Promise((_, reject) => {
+    connection.whenConnected((failure) => {
+      if (failure === undefined) connection.destroy(lost);
+      reject(failure ?? lost);
+    });
+  });
 }

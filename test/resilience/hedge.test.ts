@@ -1,10 +1,33 @@
 import { test } from "tap";
 import { Body, type Exchange, ProxyError, type ProxyResponse } from "../../core/index.ts";
-import { HedgeBudget, type HedgeOptions, hedge, RecentLatency, RetryBudget } from "../../resilience/index.ts";
+import {
+  Breaker,
+  type BreakerOptions,
+  BreakerRotation,
+  breakerLayer,
+  FAILURE_CLASSES,
+  HedgeBudget,
+  type HedgeOptions,
+  hedge,
+  RecentLatency,
+  RetryBudget,
+} from "../../resilience/index.ts";
 import { exchangeOf, responseOf } from "../support/exchange.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 
 const OPTIONS: HedgeOptions = { enabled: true, after: { ms: 50 }, windowMs: 30_000, attempts: 1, ratio: 1 };
+
+const BREAKER: BreakerOptions = {
+  mode: "enforce",
+  errorRate: 0.5,
+  minimumRequests: 20,
+  windowMs: 10_000,
+  consecutiveFailures: 5,
+  failures: FAILURE_CLASSES,
+  openForMs: 60_000,
+  openForMaxMs: 60_000,
+  probes: 1,
+};
 
 /** A hedge layer over endpoints that answer when they are told to, each attempt at its own. */
 function hedging(options: Partial<HedgeOptions> = {}, turned = { enabled: true }) {
@@ -139,6 +162,52 @@ test("what is switched off, unpaid, without its body or not idempotent is not se
   post.handle(exchangeOf({ method: "POST", headers: ["idempotency-key", "k"] })).catch(() => {});
   await post.clock.pass(60);
   t.same([post.sent.length, post.outcomes, post.clock.pending], [1, [], 0]);
+});
+
+test("what goes on after it has been overtaken is heard by the breaker and by nobody else", async (t) => {
+  const ATTEMPT_MS = 10_000;
+  /** GETs, one each 100 ms, that begin at an endpoint which takes so long and are answered by another in 5 ms. */
+  const overtaken = async (requests: number, answersMs: number) => {
+    const clock = new ManualClock();
+    const rotation = new BreakerRotation(clock, BREAKER.windowMs);
+    const breaker = new Breaker(BREAKER, { clock, random: { next: () => 0 }, rotation }, () => {});
+    t.teardown(() => {
+      breaker.stop();
+      rotation.stop();
+    });
+    const parts = {
+      clock,
+      budget: new HedgeBudget(1, new RetryBudget({ ratio: 1, minPerSecond: 10, windowMs: 10_000 })),
+      latency: new RecentLatency(30_000),
+      replayBytes: 0,
+      hasOther: () => true,
+      onHedge: () => {},
+    };
+    const slow = breakerLayer(breaker, "10.0.0.1:80").wrap(
+      () =>
+        new Promise((resolve, reject) => {
+          if (answersMs < ATTEMPT_MS) clock.schedule(answersMs, () => resolve(responseOf()));
+          else clock.schedule(ATTEMPT_MS, () => reject(new ProxyError("attempt_timeout", "silent")));
+        }),
+    );
+    const other = () =>
+      new Promise<ProxyResponse>((resolve) => clock.schedule(5, () => resolve(responseOf(204))));
+    const handle = hedge(parts, { ...OPTIONS, after: { ms: 20 } }).wrap((exchange) => {
+      const isTwin = exchange.attempts > 0;
+      exchange.beginAttempt(isTwin ? "10.0.0.2:80" : "10.0.0.1:80");
+      return isTwin ? other() : slow(exchange);
+    });
+    const statuses = new Set<number>();
+    for (let i = 0; i < requests && breaker.state === "closed"; i++) {
+      void handle(exchangeOf()).then(({ status }) => statuses.add(status));
+      await clock.pass(100);
+    }
+    return { state: breaker.state, statuses: [...statuses], tookMs: clock.now() - 1_000 };
+  };
+  const silent = await overtaken(1_000, Number.POSITIVE_INFINITY);
+  t.match(silent, { state: "open", statuses: [204] });
+  t.ok(silent.tookMs <= ATTEMPT_MS + 500, "as soon as five of its attempts have had their time");
+  t.match(await overtaken(1_000, 9_000), { state: "closed", statuses: [204] }, "merely second, every time");
 });
 
 test("a percentile is that of the last half minute, and none before five slower ones were seen", async (t) => {
