@@ -16,12 +16,14 @@ const HELD = 2;
 /** On loopback a handshake takes microseconds; the kernel sends a SYN that had no answer again after a second. */
 const NO_ANSWER_MS = 200;
 
+/** In short waits: an endless one that begins as the thread is told to end would hold the end of the process. */
 const NEVER_LOOKS = `
 const { createServer } = require("node:net");
 const { parentPort, workerData } = require("node:worker_threads");
 createServer().listen({ port: workerData, host: "127.0.0.1", backlog: 1 }, () => {
   parentPort.postMessage("listening");
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  for (;;) Atomics.wait(never, 0, 0, 100);
 });`;
 
 export interface BlackHole {
