@@ -17,7 +17,7 @@ import {
   type Work,
 } from "../kubernetes/index.ts";
 import { type Arguments, UsageError } from "./command.ts";
-import { version } from "./package-root.ts";
+import { version } from "./own-program.ts";
 
 const MANIFEST = /\.(?:ya?ml|json)$/;
 const STANDARD_INPUT = "-";

@@ -3,7 +3,7 @@
  */
 import { parseArgs } from "node:util";
 import { COMMANDS } from "./commands.ts";
-import { version } from "./package-root.ts";
+import { version } from "./own-program.ts";
 
 const WRONG_USAGE = 2;
 

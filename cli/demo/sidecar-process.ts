@@ -5,11 +5,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { packageRoot } from "../package-root.ts";
+import { ownCommand } from "../own-program.ts";
 
-const HEDDLE = join(packageRoot(), "bin/heddle.js");
 /** How long a sidecar may take to drain before it is ended. */
 const END_MS = 4_000;
 
@@ -32,7 +30,8 @@ export interface SidecarProcess {
 export async function startSidecar(file: string, configuration: string): Promise<SidecarProcess> {
   await writeFile(file, configuration);
   // In a process group of its own: Ctrl-C reaches the demo, and the demo ends the sidecars in its order.
-  const child = spawn(process.execPath, [HEDDLE, "run", "--config", file], {
+  const [program, ...words] = ownCommand();
+  const child = spawn(program, [...words, "run", "--config", file], {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });

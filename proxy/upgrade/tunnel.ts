@@ -11,7 +11,8 @@
  */
 import type { ClientRequest, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import util from "node:util";
+import "./util-extend.ts";
+import httpProxy from "http-proxy";
 import {
   asProxyError,
   Body,
@@ -31,9 +32,6 @@ import { readAnswerHead } from "./answer-head.ts";
 import { Bridge } from "./bridge.ts";
 import { WebSocketGoodbye } from "./websocket-goodbye.ts";
 
-// http-proxy asks for the deprecated util._extend as it is loaded, and Node would print a warning.
-Object.assign(util, { _extend: Object.assign });
-const { default: httpProxy } = await import("http-proxy");
 const { Agent } = process.getBuiltinModule("node:http");
 
 export interface TunnelParts {

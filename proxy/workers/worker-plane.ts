@@ -6,7 +6,7 @@
  * over is in docs/decisions/0012-workers-share-their-ports.md.
  */
 import { once } from "node:events";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Endpoint } from "../../core/index.ts";
 import type { RunningFault } from "../../resilience/index.ts";
 import type { ProcessLog } from "../../telemetry/index.ts";
@@ -19,10 +19,10 @@ import type { BreakerCommand } from "../route-breakers.ts";
 import { systemClock } from "../system.ts";
 import type { Situation } from "../upstream/index.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
+import { startThread } from "./program.ts";
 
 /** How long a thread may take to do what it is asked to at once. */
 const HUNG_MS = 2_000;
-const WORKER = new URL("./worker.ts", import.meta.url);
 
 export class WorkerPlane implements Plane {
   /** Which of the workers it is, from 0 on; one that takes the place of another has its number. */
@@ -65,7 +65,7 @@ export class WorkerPlane implements Plane {
       inFlight,
       number,
     };
-    this.#worker = new Worker(WORKER, { workerData });
+    this.#worker = startThread(workerData);
     this.#exited = once(this.#worker, "exit").catch(() => {});
     // Nobody awaits these if the thread ends early.
     this.#started.promise.catch(() => {});
