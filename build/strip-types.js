@@ -1,7 +1,7 @@
 // Writes dist/: the same modules without their types, so that the command starts without the type stripper, which weighs
 // some 27 MB and a quarter of a second (docs/performance.md). Run by `npm ci` through the script "prepare"; bin/heddle.js uses
 // dist/ while no source is newer. Nothing is bundled or renamed: lines and columns are those of the sources.
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,6 +22,8 @@ const ROOMS = [
 /** The name of a module of ours in an import or a URL. */
 const OUR_MODULE = /(?<=["'](?:\.\.?\/)[^"'\n]*)\.ts(?=["'])/g;
 
+// npm may run "prepare" in an installed package as well, where there is dist/ and nothing to make it from.
+if (!existsSync(join(ROOT, ROOMS[0]))) process.exit(0);
 if (stripTypeScriptTypes === undefined) {
   // Without dist/ the sources are used.
   process.stderr.write(`heddle: Node ${process.versions.node} cannot strip types; dist/ is not built.\n`);

@@ -100,6 +100,8 @@ export interface SidecarProcess {
 }
 
 export interface Invocation {
+  /** What stands for `heddle`; bin/heddle.js of the checkout where it is not given. */
+  readonly program?: readonly [string, ...string[]];
   /** Further words of the command line. */
   readonly words?: readonly string[];
   /** The app that it starts: a program and its arguments. */
@@ -115,13 +117,14 @@ export interface Invocation {
 export async function startSidecar(
   t: Teardown,
   configuration: Configuration,
-  { words = [], app, environment = {} }: Invocation = {},
+  { program = [process.execPath, HEDDLE], words = [], app, environment = {} }: Invocation = {},
 ): Promise<SidecarProcess> {
   const folder = await mkdtemp(join(tmpdir(), "heddle-test-"));
   const file = join(folder, "heddle.yaml");
   await writeFile(file, textOf(configuration));
   const behind = app === undefined ? [] : ["--", ...app];
-  const child = spawn(process.execPath, [HEDDLE, "run", "--config", file, ...words, ...behind], {
+  const [command, ...first] = program;
+  const child = spawn(command, [...first, "run", "--config", file, ...words, ...behind], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...environment },
   });
