@@ -1,11 +1,13 @@
-# A sidecar's image: the Node binary, the program as plain JavaScript, the libraries it needs, and nothing that installs
-# or builds. The configuration is mounted at /etc/heddle/heddle.yaml.
+# A sidecar's image: the single executable, the C library that it needs, and nothing else; no shell, no package manager. The
+# configuration is mounted at /etc/heddle/heddle.yaml. What the last stage copies is what `npm run build:image` puts into an
+# image without an engine (build/image/root.ts).
 
-FROM node:26-alpine AS build
+# Only for its npm, its linker and its C library: the Node that ends up in the executable comes with `npm ci`, by the lock file.
+FROM node:26.10.0-bookworm-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 WORKDIR /heddle
-COPY package.json package-lock.json .npmrc ./
-# The optional dependencies are a Node for machines that have none; the image has its own.
-RUN npm ci --omit=dev --omit=optional --ignore-scripts
+COPY package.json package-lock.json .npmrc tsconfig.json LICENSE ./
+RUN npm ci --ignore-scripts
 COPY core core
 COPY balancing balancing
 COPY resilience resilience
@@ -16,21 +18,19 @@ COPY proxy proxy
 COPY kubernetes kubernetes
 COPY cli cli
 COPY build build
-RUN node build/strip-types.js
+RUN npm run build:binary && npm run build:image -- --root-only
 
-FROM alpine:3.22
-RUN apk add --no-cache libstdc++ && adduser -D -H -u 10001 heddle
-COPY --from=build /usr/local/bin/node /usr/local/bin/node
-WORKDIR /heddle
-COPY --from=build /heddle/node_modules node_modules
-COPY package.json LICENSE ./
-COPY --from=build /heddle/dist dist
-COPY bin bin
-USER heddle
+FROM scratch
+COPY --from=build /heddle/out/root /
+LABEL org.opencontainers.image.title="heddle" \
+      org.opencontainers.image.description="A service-mesh sidecar proxy" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# By number, so that Kubernetes can tell that it is not root. It writes nothing: the root file system may be read-only.
+USER 10001:10001
 EXPOSE 15001 15006 15000
 HEALTHCHECK --interval=5s --timeout=2s --start-period=5s --retries=3 \
-  CMD ["node", "bin/heddle.js", "ready"]
+  CMD ["/usr/bin/heddle", "ready"]
 # The first signal drains: give it longer than shutdown.grace.
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["node", "bin/heddle.js"]
+ENTRYPOINT ["/usr/bin/heddle"]
 CMD ["run", "--config", "/etc/heddle/heddle.yaml"]

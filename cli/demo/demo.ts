@@ -22,13 +22,15 @@ export async function demo({ options }: Arguments): Promise<number> {
   const rate = wholeNumber(options["rate"], "--rate", 0, 1000);
   const seconds =
     options["seconds"] === undefined ? undefined : wholeNumber(options["seconds"], "--seconds", 1, 86_400);
-  const asked = untilAsked(seconds);
+  const { promise: asked, resolve: end } = untilAsked();
   const mesh = new Mesh();
   try {
     process.stdout.write("starting two services and four sidecars...\n");
     await Promise.race([mesh.start(), asked]);
     if (mesh.web === undefined) return 0;
     process.stdout.write(invitation(mesh.web));
+    // Counted from here: how long a start takes is the machine's affair.
+    if (seconds !== undefined) setTimeout(end, seconds * 1000).unref();
     mesh.traffic = startTraffic(mesh.web.inbound.port, rate);
     const show = livePlace(process.stdout);
     const shown = setInterval(() => mesh.table().then(show, () => {}), SHOW_EVERY_MS);
@@ -177,15 +179,14 @@ Ctrl-C ends it.
 `;
 }
 
-/** Resolves on Ctrl-C or SIGTERM, or when the time is over. */
-function untilAsked(seconds: number | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    // Kept for good: a second Ctrl-C must not end the demo before it has ended its sidecars.
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => resolve());
-    // Nobody is looking any more.
-    process.stdout.on("error", () => resolve());
-    if (seconds !== undefined) setTimeout(resolve, seconds * 1000);
-  });
+/** Resolves on Ctrl-C or SIGTERM, or when it is told to. */
+function untilAsked(): PromiseWithResolvers<void> {
+  const asked = Promise.withResolvers<void>();
+  // Kept for good: a second Ctrl-C must not end the demo before it has ended its sidecars.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => asked.resolve());
+  // Nobody is looking any more.
+  process.stdout.on("error", () => asked.resolve());
+  return asked;
 }
 
 function wholeNumber(
