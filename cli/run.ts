@@ -12,6 +12,7 @@ import { type ProcessLog, processLog } from "../telemetry/index.ts";
 import { App, PASSED_ON } from "./app.ts";
 import { type Arguments, UsageError } from "./command.ts";
 import { type GivenSettings, inlineConfig, readConfig } from "./read-config.ts";
+import { ServiceManager } from "./service-manager.ts";
 
 export async function run({ options, command }: Arguments): Promise<number> {
   const { config: file, "sidecar-for": sidecarFor, "proxy-id": proxyId } = options;
@@ -40,6 +41,7 @@ interface Running {
   sidecar: Sidecar;
   readonly log: ProcessLog;
   readonly app: App | undefined;
+  readonly manager: ServiceManager;
 }
 
 /** Without a file, another sidecar may take a usual port between the look and the start: then there is another one. */
@@ -56,19 +58,24 @@ async function begin(
     const config = await readConfig(file, given);
     // What an app writes may be data.
     const log = running?.log ?? processLog(config.telemetry.logLevel, command === undefined ? 1 : 2);
+    const manager = running?.manager ?? new ServiceManager(process.env, log.log);
     const app = running?.app ?? (command === undefined ? undefined : new App(command, log.log));
     // Before there are workers, which have a copy of the configuration each.
     giveBackStartupMemory();
     const sidecar = new Sidecar(config, log, process.env, app);
+    void sidecar.leaving.then(() => manager.stopping());
     if (running === undefined) {
-      running = { sidecar, log, app };
+      running = { sidecar, log, app, manager };
       surviveFaults(log);
       endOnSignals(running);
     } else running.sidecar = sidecar;
     try {
       const addresses = await sidecar.start();
       // It may have been asked to end meanwhile.
-      if (sidecar.phase === "ready") log.log.info({ ...addresses, pid: process.pid }, "ready");
+      if (sidecar.phase === "ready") {
+        log.log.info({ ...addresses, pid: process.pid }, "ready");
+        manager.ready(`ready, admin port at ${addresses.admin.host}:${addresses.admin.port}`);
+      }
       // Whoever waits for this record must not wait for the log's buffer.
       void log.flush();
       if (app !== undefined) startBeside(running, app, addresses);

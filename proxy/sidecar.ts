@@ -57,6 +57,7 @@ export class Sidecar {
   #phase: Phase = "starting";
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
+  readonly #leaving = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
 
   /**
@@ -201,6 +202,11 @@ export class Sidecar {
     this.#stopped.resolve();
   }
 
+  /** Resolves when a drain begins, whoever asked for it; never where it ends at once. */
+  get leaving(): Promise<void> {
+    return this.#leaving.promise;
+  }
+
   /** Resolves when everything has ended, whoever asked for it. */
   get stopped(): Promise<void> {
     return this.#stopped.promise;
@@ -208,6 +214,7 @@ export class Sidecar {
 
   async #drain(): Promise<void> {
     this.#phase = "draining";
+    this.#leaving.resolve();
     const deregistered = Promise.withResolvers<void>();
     const drained = this.#planes.drain({
       graceMs: this.config.shutdown.graceMs,
