@@ -4,7 +4,7 @@
  *
  * By systemd's own `systemd-notify`: Node has no datagram sockets of the Unix kind, and two child processes in a life weigh less than
  * calls into the C library that Node names experimental. The price is NotifyAccess=all in the unit, as it is not the main process
- * that speaks (docs/decisions/0019-systemd-is-told-by-its-own-command.md).
+ * that speaks (docs/decisions/0020-systemd-is-told-by-its-own-command.md).
  */
 import { spawn } from "node:child_process";
 import type { Log } from "../core/index.ts";

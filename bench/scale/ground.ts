@@ -19,6 +19,7 @@ export const LARGE_PATH = "/large";
 export interface Subject {
   readonly name: string;
   readonly port: number;
+  readonly processId: number;
   /** CPU time so far, in seconds. */
   cpuSeconds(): number;
   residentMiB(): number;
@@ -69,8 +70,15 @@ ${ports.map((port) => `    listen 127.0.0.1:${port};`).join("\n")}
     return this.#subject("nginx", port, running, 1);
   }
 
-  /** @param more what the configuration says besides its ports, its one used upstream and its telemetry */
-  async heddle(more = "", listener = ""): Promise<Subject> {
+  /**
+   * @param more what the configuration says besides its ports, its one used upstream and its telemetry
+   * @param program what stands for `heddle`
+   */
+  async heddle(
+    more = "",
+    listener = "",
+    program: readonly string[] = [process.execPath, "bin/heddle.js"],
+  ): Promise<Subject> {
     const [port = 0, adminPort = 0] = await freePorts(2);
     const file = join(this.#processes.folder, `heddle-${this.#started++}.yaml`);
     const endpoints = this.upstreamPorts.map((upstreamPort) => `127.0.0.1:${upstreamPort}`).join(", ");
@@ -82,7 +90,7 @@ telemetry: { accessLog: false, logLevel: warn }
 ${more.includes("upstreams:") ? more.replace("upstreams:", `upstreams:\n  bench: { endpoints: [${endpoints}] }`) : `upstreams: { bench: { endpoints: [${endpoints}] } }\n${more}`}
 `,
     );
-    const command = [process.execPath, "bin/heddle.js", "run", "--config", file];
+    const command = [...program, "run", "--config", file];
     const running = this.#processes.start("heddle", command, this.machine.proxyCore);
     await ready(running, `http://127.0.0.1:${adminPort}/ready`);
     return this.#subject("heddle", port, running, 0);
@@ -103,6 +111,7 @@ ${more.includes("upstreams:") ? more.replace("upstreams:", `upstreams:\n  bench:
     return {
       name,
       port,
+      processId: running.processId,
       cpuSeconds: () => usage().cpuTicks / this.machine.ticksPerSecond,
       residentMiB: () => usage().residentBytes / 2 ** 20,
     };
