@@ -12,6 +12,7 @@ import { type Test, test } from "tap";
 import { writeLayout } from "../build/image/layout.ts";
 import { USER_ID } from "../build/image/root.ts";
 import { COMMANDS } from "../cli/commands.ts";
+import { ENTRY_POINT } from "../kubernetes/inject/container.ts";
 import { withoutNamespaces } from "./support/namespace.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -55,6 +56,7 @@ test("the image runs as a numbered user, has a health check, and begins with a c
   const health = JSON.parse(/CMD (\[.*\])/.exec(inFinal("HEALTHCHECK"))![1]!);
   t.ok(COMMANDS[health[1]], "the health check's command");
   t.same(JSON.parse(inFinal("ENTRYPOINT")), [health[0]]);
+  t.same(JSON.parse(inFinal("ENTRYPOINT")), ENTRY_POINT, "which the hooks of injected pods begin with");
   t.ok(COMMANDS[JSON.parse(inFinal("CMD"))[0]], "the first command");
 });
 

@@ -16,7 +16,7 @@ const CONFIG_FOLDER = "/etc/heddle";
 /** How long the app is held back at most, in seconds. */
 const START_SECONDS = 120;
 /** What the entry point of the image is, for hooks, which do not get it. */
-const COMMAND = ["node", "bin/heddle.js"];
+export const ENTRY_POINT = ["/usr/bin/heddle"];
 
 /** What the *restricted* Pod Security Standard asks for, and a file system that cannot be written. */
 function restricted(uid: number): Fields {
@@ -64,10 +64,12 @@ export function sidecarContainer(plan: PodPlan, configuration: string): Fields {
           ? {}
           : {
               postStart: {
-                exec: { command: [...COMMAND, "ready", "--admin", admin, "--within", `${START_SECONDS}s`] },
+                exec: {
+                  command: [...ENTRY_POINT, "ready", "--admin", admin, "--within", `${START_SECONDS}s`],
+                },
               },
             }),
-        preStop: { exec: { command: [...COMMAND, "leave", "--admin", admin, ...classicWait(plan)] } },
+        preStop: { exec: { command: [...ENTRY_POINT, "leave", "--admin", admin, ...classicWait(plan)] } },
       },
       resources: plan.resources,
       securityContext: restricted(plan.uid),

@@ -135,7 +135,7 @@ test("options stand for annotations where a pod has none", async (t) => {
 
 test("the hooks of an injected pod name commands and options that exist", async (t) => {
   const { stdout } = await heddle(t.testdir({}), ["inject", "-", "--classic"], POD);
-  const hooks = [...stdout.matchAll(/- bin\/heddle\.js\n((?: +- .+\n)+)/g)].map(([, words]) =>
+  const hooks = [...stdout.matchAll(/- \/usr\/bin\/heddle\n((?: +- .+\n)+)/g)].map(([, words]) =>
     words!
       .trimEnd()
       .split("\n")

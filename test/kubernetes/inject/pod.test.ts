@@ -40,7 +40,7 @@ test("a native sidecar holds back what comes behind it by its startup probe, and
   t.match(sidecar["startupProbe"], { httpGet: { path: "/ready", port: 15_021 }, periodSeconds: 1 });
   t.match(sidecar["readinessProbe"], { httpGet: { path: "/ready", port: 15_021 } });
   t.match(sidecar["livenessProbe"], { httpGet: { path: "/live", port: 15_021 } });
-  t.match(sidecar["lifecycle"], { preStop: { exec: { command: ["node", "bin/heddle.js", "leave"] } } });
+  t.match(sidecar["lifecycle"], { preStop: { exec: { command: ["/usr/bin/heddle", "leave"] } } });
   t.equal(configOf(pod).admin.listen, "127.0.0.1:15000");
   t.equal(configOf(pod).health.listen, "0.0.0.0:15021");
   const last = podFrom(
@@ -62,10 +62,10 @@ test("a classic sidecar is the first container, holds the others back by its hoo
   t.equal(startupProbe, undefined);
   t.match(lifecycle, {
     postStart: {
-      exec: { command: ["node", "bin/heddle.js", "ready", "--admin", "127.0.0.1:15000", "--within"] },
+      exec: { command: ["/usr/bin/heddle", "ready", "--admin", "127.0.0.1:15000", "--within"] },
     },
     preStop: {
-      exec: { command: [...Array(5).fill(String), "--wait", "15s", "--until-closed", "127.0.0.1:8080"] },
+      exec: { command: [...Array(4).fill(String), "--wait", "15s", "--until-closed", "127.0.0.1:8080"] },
     },
   });
   t.match(pod, { metadata: { annotations: { "kubectl.kubernetes.io/default-container": "app" } } });
