@@ -20,11 +20,12 @@ test("the single executable", { skip }, async (t) => {
   const heddle = join(t.testdir(), "heddle");
   const made: Executable = await makeExecutable(ROOT, heddle);
 
-  /** Nothing on PATH, and nothing else in the environment that it could find a Node by. */
-  const run = (words: readonly string[], environment: Readonly<Record<string, string>> = {}) => {
-    const { status, stdout, stderr } = spawnSync(heddle, words, {
+  /** Nothing on PATH, and nothing else in the environment that it could find a Node by: by env, as tap adds options for Node. */
+  const alone = ["/usr/bin/env", "-i", "PATH="] as const;
+  const run = (words: readonly string[], ...environment: string[]) => {
+    const [env, ...first] = alone;
+    const { status, stdout, stderr } = spawnSync(env, [...first, ...environment, heddle, ...words], {
       cwd: "/",
-      env: { PATH: "", ...environment },
       encoding: "utf8",
     });
     return { status, stdout, stderr };
@@ -46,7 +47,7 @@ test("the single executable", { skip }, async (t) => {
   });
 
   t.test("brings up the demo, whose sidecars are the same executable", async (t) => {
-    const { status, stdout } = run(["demo", "--seconds", "3"], { TMPDIR: t.testdir() });
+    const { status, stdout } = run(["demo", "--seconds", "3"], `TMPDIR=${t.testdir()}`);
     t.equal(status, 0);
     t.match(stdout, /curl http:\/\/127\.0\.0\.1:\d+\/ /, "the mesh is up");
     t.match(stdout, /ending\.\.\./);
@@ -66,7 +67,7 @@ test("the single executable", { skip }, async (t) => {
             chat: { endpoints: [socket.address], upgrades: ["websocket"] },
           },
         },
-        { program: [heddle], environment: { PATH: "" } },
+        { program: [...alone, heddle] },
       );
       const { port } = sidecar.addresses.outbound;
       for (let i = 0; i < 20; i++) t.match(await call(port, "orders"), { status: 200, body: "fine\n" });
@@ -86,7 +87,7 @@ test("the single executable", { skip }, async (t) => {
         discovery: { consul: { address: "http://127.0.0.1:1" } },
         upstreams: { orders: { follow: "always" } },
       },
-      { program: [heddle] },
+      { program: [...alone, heddle] },
     );
     const { why } = await sidecar.until(({ msg }) => msg === "the registry does not answer");
     t.match(why, "ECONNREFUSED");
@@ -98,7 +99,7 @@ test("the single executable", { skip }, async (t) => {
       t.testdir({ "fault.cjs": "process.stdout.write = () => { throw new Error('no room'); };" }),
       "fault.cjs",
     );
-    const { status, stderr } = run(["--version"], { NODE_OPTIONS: `--require=${fault}` });
+    const { status, stderr } = run(["--version"], `NODE_OPTIONS=--require=${fault}`);
     t.equal(status, 1);
     const line = readFileSync(join(ROOT, "cli/main.ts"), "utf8")
       .split("\n")
