@@ -14,7 +14,7 @@ import { rawClient } from "../support/raw.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const HEDDLE = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
-const LIVES = Number(process.env["HEDDLE_LIVES"] ?? 8);
+const LIVES = Number(process.env["HEDDLE_LIVES"] ?? 4);
 const NOBODY = { orders: { endpoints: ["127.0.0.1:1"] } };
 
 /**
