@@ -11,6 +11,7 @@ import { hedgeFaults } from "./cross-checks-hedge.ts";
 import { limitFaults } from "./cross-checks-overload.ts";
 import { rateLimitFaults } from "./cross-checks-rate-limits.ts";
 import { fallbackFaults, injectedFaults } from "./cross-checks-routes.ts";
+import { tcpFaults } from "./cross-checks-tcp.ts";
 import type { IsSet, Path } from "./document.ts";
 import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
@@ -37,6 +38,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...limitFaults(config, isSet),
     ...breakerFaults(config, isSet),
     ...hedgeFaults(config),
+    ...tcpFaults(config, isSet),
     ...usefulFaults(config),
   ];
 }

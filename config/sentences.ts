@@ -25,7 +25,7 @@ const TIMEOUTS: Sentences = {
   attempt: "From the last byte of the request sent to the first of the answer, for each attempt.",
   request: "For the whole request with all its attempts and waits, until the head of the answer.",
   idle: "Between two pieces of an answer's body.",
-  tunnelIdle: "How long a connection that has switched protocols may carry nothing, either way.",
+  tunnelIdle: "How long a connection that has switched protocols, or is TCP, may carry nothing, either way.",
 };
 
 const UPGRADES =
@@ -111,6 +111,7 @@ export const SENTENCES: Sentences = {
     name: "Its name, under which peers find it.",
     id: "What tells this instance from others in Consul.",
     port: "The port on which the app listens.",
+    protocol: "`tcp` carries connections to the app as they are, and reads nothing; see docs/tcp.md.",
     address: "The address on which the app listens.",
     advertise: "The address under which peers reach this sidecar, registered in Consul.",
     tags: "Tags to register in Consul.",
@@ -156,6 +157,7 @@ export const SENTENCES: Sentences = {
   ...under("upstreams.<name>", {
     "": "A service that the app calls.",
     ...SUPPLY_SENTENCES,
+    protocol: "`tcp` carries connections as they are, from `localPort`, and reads nothing; see docs/tcp.md.",
     localPort:
       "A further port, on the address of `outbound.listen`, for requests to this upstream whatever their host; 0 takes any.",
     balancing: "How an endpoint is chosen.",

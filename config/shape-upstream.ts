@@ -106,6 +106,8 @@ export const upgrades = v.optional(
   [],
 );
 
+export const protocol = v.optional(v.picklist(["http", "tcp"], "http or tcp"), "http");
+
 export const upstream = v.pipe(
   section({
     endpoints: v.optional(endpoints),
@@ -115,6 +117,7 @@ export const upstream = v.pipe(
     subset,
     follow,
     healthCheck,
+    protocol,
     localPort: v.optional(wholeNumber(0, 65_535)),
     balancing,
     outliers,

@@ -16,7 +16,7 @@ import { health } from "./shape-health.ts";
 import { limits, overload } from "./shape-overload.ts";
 import { policyEntries, policyOf } from "./shape-policy.ts";
 import { route } from "./shape-route.ts";
-import { name, retriesWith, timeoutsWith, upgrades, upstream } from "./shape-upstream.ts";
+import { name, protocol, retriesWith, timeoutsWith, upgrades, upstream } from "./shape-upstream.ts";
 import { address, duration, host, size, text, wholeNumber } from "./units.ts";
 
 const listenerWith = (listen: string) => ({
@@ -148,6 +148,7 @@ const service = section({
   name,
   id: v.optional(text("an id that no other instance has")),
   port: wholeNumber(1, 65_535),
+  protocol,
   address: v.optional(host(), "127.0.0.1"),
   advertise: v.optional(host()),
   tags: v.optional(v.array(text("a tag"), "a list of tags"), []),

@@ -80,6 +80,12 @@ const TABLE = {
     "never",
     "the request was not answered within timeouts.request, or within what its caller gives it (`callers_limit`)",
   ],
+  idle_timeout: [
+    504,
+    "local",
+    "never",
+    "a TCP connection carried nothing, either way, for timeouts.tunnelIdle; never sent",
+  ],
   hedge_lost: [503, "local", "never", "another attempt of the same request answered first; never sent"],
   shutting_down: [503, "local", "never", "heddle ended before the answer was complete; never sent"],
   fault_injected: [503, "local", "never", "a fault was injected for testing"],

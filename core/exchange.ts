@@ -90,6 +90,11 @@ export class Exchange {
   /** The caller has been told to go on with its body (100 Continue). */
   continued = false;
 
+  /** A TCP connection whose bytes nobody reads here, and no request: its head says nothing. */
+  opaque = false;
+  /** The one endpoint that it may go to, `address:port`, as its caller has named it; empty for any. */
+  pinnedTo = "";
+
   /** The upstream that the listener itself stands for (`localPort`), before routing. */
   readonly boundUpstream: string | undefined;
   route = "";
@@ -129,6 +134,8 @@ export class Exchange {
   /** Codes of errors with which it would have been refused by what is in shadow mode, joined by commas. */
   shadow = "";
   responseBytes = 0;
+  /** What the caller of a TCP connection has sent; that of a request is its body's. */
+  callerBytes = 0;
 
   /** Its place among the requests in flight; see proxy/downstream/live-list.ts. */
   listPlace = -1;

@@ -5,8 +5,8 @@ import type { Body } from "./body.ts";
 import type { HeaderPairs } from "./headers.ts";
 
 /**
- * What follows a 101: the connection carries another protocol from here on. Bytes for the caller come as the body of
- * the answer.
+ * What follows a 101, or what a TCP connection is from its beginning: bytes both ways that are not read here. Those for the
+ * caller come as the body of the answer.
  */
 export interface Tunnel {
   /** The protocol as the endpoint names it. */
@@ -15,6 +15,8 @@ export interface Tunnel {
   connect(fromCaller: Body): void;
   /** Asks the caller to go elsewhere, as far as the protocol has words for it. */
   leave(): void;
+  /** Resolves when the endpoint's connection has closed; of TCP only, where either side may end before the other. */
+  readonly closed?: Promise<void>;
 }
 
 export interface ProxyResponse {
@@ -26,6 +28,6 @@ export interface ProxyResponse {
   readonly body: Body;
   /** The end of the body was told by that of the connection alone: a part of it looks like the whole. */
   readonly untilClose?: boolean;
-  /** With status 101 only. */
+  /** With status 101, and of every TCP connection. */
   readonly tunnel?: Tunnel;
 }

@@ -28,6 +28,7 @@ import type { BreakerCommand } from "./route-breakers.ts";
 import * as stacks from "./stack.ts";
 import { createStackParts } from "./stack-parts.ts";
 import { newRequestId, systemClock, systemRandom, threadOffsetMs } from "./system.ts";
+import { tcp } from "./tcp-stack.ts";
 import { threadUse } from "./thread-use.ts";
 import type { Situation, Upstream } from "./upstream/index.ts";
 import type { WayIn } from "./way-in.ts";
@@ -222,6 +223,7 @@ export class DataPlane implements Plane {
       faults: this.stackParts.faults?.counts() ?? {},
       fallbacks: this.stackParts.fallbacks.counts(),
       thread: threadUse(),
+      tcpBytes: this.stackParts.tcpTally.counts(),
     };
   }
 
@@ -253,21 +255,28 @@ export class DataPlane implements Plane {
     this.stackParts.retrySwitch.enabled = enabled;
   }
 
-  #createListener({ direction, options, leadsTo, policy }: ListenerPlan): Listener {
-    const { clock, log } = this.stackParts;
-    const handle =
-      direction === "inbound"
-        ? stacks.inbound(this.stackParts, this.#destinations.handlers, leadsTo!, policy)
-        : this.#outbound;
+  #createListener(plan: ListenerPlan): Listener {
+    const { direction, options, leadsTo, protocol } = plan;
+    const { clock, log, tcpTally } = this.stackParts;
+    const isRouted = direction === "outbound" || protocol === "tcp";
     return new Listener({
       direction,
       options,
       clock,
       log,
       newRequestId,
-      handle,
-      ...(leadsTo === undefined || direction === "inbound" ? {} : { boundUpstream: leadsTo }),
+      handle: this.#handlerOf(plan),
+      protocol,
+      tcpTally,
+      ...(leadsTo === undefined || !isRouted ? {} : { boundUpstream: leadsTo }),
     });
+  }
+
+  #handlerOf({ direction, leadsTo, policy, protocol }: ListenerPlan): Handler {
+    const { handlers } = this.#destinations;
+    if (protocol === "tcp") return tcp(this.stackParts, handlers, policy);
+    if (direction === "outbound") return this.#outbound;
+    return stacks.inbound(this.stackParts, handlers, leadsTo!, policy);
   }
 
   /** Closes the port at once, and lets what has begun finish. */

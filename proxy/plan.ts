@@ -10,7 +10,7 @@ import type { RetryOptions } from "../resilience/index.ts";
 import type { ListenerOptions } from "./downstream/index.ts";
 import type { Rewrite } from "./rewrite.layer.ts";
 import type { RouteOptions } from "./route.ts";
-import type { Situation, UpstreamOptions } from "./upstream/index.ts";
+import type { Protocol, Situation, UpstreamOptions } from "./upstream/index.ts";
 
 export interface UpstreamPlan {
   /** In the log and in metrics. */
@@ -46,6 +46,8 @@ export interface ListenerPlan {
   readonly options: ListenerOptions;
   /** The name that every request leads to, whatever its host. */
   readonly leadsTo?: string | undefined;
+  /** `tcp` carries connections as they are; it leads to one name. */
+  readonly protocol?: Protocol | undefined;
   /** What all of its requests ask for; for the way in, as routes have their own. */
   readonly policy?: RoutePolicy | undefined;
 }

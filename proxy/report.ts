@@ -71,6 +71,8 @@ export interface PlaneReport {
   /** Requests that their route answered for itself, by kind, cause and route. */
   readonly fallbacks: Readonly<Record<string, number>>;
   readonly thread: ThreadUse;
+  /** That TCP connections have carried, by whose they are, direction and upstream. */
+  readonly tcpBytes: Readonly<Record<string, number>>;
 }
 
 export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[] {

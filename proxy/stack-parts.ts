@@ -8,6 +8,7 @@ import { RequestTally } from "../telemetry/index.ts";
 import { LoadMeter } from "./own-load/index.ts";
 import { RouteBreakers } from "./route-breakers.ts";
 import type { StackParts } from "./stack.ts";
+import { TcpTally } from "./tcp-tally.ts";
 
 /** What every stack is told: whose time, whose dice and whose log. */
 type Ambient = Pick<StackParts, "clock" | "random" | "log">;
@@ -22,6 +23,7 @@ export function createStackParts(given: Ambient & Partial<StackParts>): StackPar
     retrySwitch: { enabled: true },
     writeAccess: undefined,
     fallbacks: new FallbackTally(),
+    tcpTally: new TcpTally(),
     ...given,
   };
 }

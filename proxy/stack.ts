@@ -46,6 +46,8 @@ import { route, routeWithin } from "./route.layer.ts";
 import type { RouteOptions } from "./route.ts";
 import type { RouteBreakers } from "./route-breakers.ts";
 import { shed } from "./shed.layer.ts";
+import { tcpLayers } from "./tcp-stack.ts";
+import type { TcpTally } from "./tcp-tally.ts";
 import { balance, forward, heardLoad, load, type Upstream, type UpstreamEndpoint } from "./upstream/index.ts";
 import type { WayIn } from "./way-in.ts";
 import { wellFormed } from "./well-formed.layer.ts";
@@ -74,6 +76,7 @@ export interface StackParts {
   /** Those that run now; undefined where none may be injected. */
   readonly faults?: Faults | undefined;
   readonly fallbacks: FallbackTally;
+  readonly tcpTally: TcpTally;
 }
 
 /** What a route may ask for on its way to an upstream. */
@@ -130,6 +133,18 @@ export function within(
 export function upstream(parts: StackParts, to: Upstream, lane: Lane = {}): Handler {
   const { attempts } = lane.retries ?? to.options.retries;
   const way = stack(upstreamLayers(parts, to, lane), balance(to, attempts > 0));
+  if (to.options.protocol === "tcp")
+    return (exchange) => {
+      if (!exchange.opaque)
+        return Promise.reject(
+          new ProxyError(
+            "no_route",
+            `${to.name} carries no requests but TCP, and is reached by its localPort`,
+          ),
+        );
+      exchange.upstream = to.name;
+      return way(exchange);
+    };
   return (exchange) => {
     exchange.upstream = to.name;
     return way(exchange);
@@ -342,6 +357,7 @@ export function describeStack(
     outbound: [...listener, "route"],
     route: [...ofRoutes, "name"],
     inbound: [...names(inboundLayers(parts)), ...ofRoutes.filter((name) => ofNames.includes(name)), "name"],
+    tcp: [...names(tcpLayers(parts)), "rate-limit", "name"],
     name: [...ofNames, "lead"],
     // All that any upstream has.
     upstream: [...interleaved(samples.map((of) => names(upstreamLayers(parts, of, {})))), "balance"],

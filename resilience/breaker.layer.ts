@@ -76,8 +76,10 @@ function judged(
       if (isTest(exchange)) breaker.settle(permit, "ignored");
       else if (rules.isFailure(response.status))
         breaker.settle(permit, saysTimeIsUp(exchange, response) ? "ignored" : "failure", response.status);
-      // A tunnel may last for days, and a probe must not: the endpoint has done what was asked when it has switched.
-      else if (response.body.complete || response.status === 101) breaker.settle(permit, "success");
+      // A tunnel may last for days, and a probe must not: the endpoint has done what was asked when it has switched, or
+      // taken the connection.
+      else if (response.body.complete || response.status === 101 || exchange.opaque)
+        breaker.settle(permit, "success");
       else {
         breaker.answers(permit);
         response.body.onClosed((outcome) => breaker.settle(permit, rules.outcomeOfBody(outcome)));

@@ -39,7 +39,7 @@ export { OutlierDetection } from "./outlier-detection.ts";
 export { DEFAULT_OUTLIERS, type OutlierOptions } from "./outlier-options.ts";
 export type { Standing } from "./outlier-standing.ts";
 export { rateCounts } from "./rate-buckets.ts";
-export { keysOf, rateLimit } from "./rate-limit.layer.ts";
+export { keysOf, type RateLimitParts, rateLimit } from "./rate-limit.layer.ts";
 export { RecentLatency } from "./recent-latency.ts";
 export { retry } from "./retry.layer.ts";
 export {

@@ -64,7 +64,7 @@ export function accessMembers(exchange: Exchange): string {
   if (exchange.triedBefore.length > 0) members += `,"triedBefore":${JSON.stringify(exchange.triedBefore)}`;
   members += member("retryRefused", exchange.retryRefused);
   members += member("fault", exchange.injected) + member("fallback", exchange.fallback);
-  members += `,"requestBytes":${exchange.body?.pushedBytes ?? 0},"responseBytes":${exchange.responseBytes}`;
+  members += `,"requestBytes":${exchange.body?.pushedBytes ?? exchange.callerBytes},"responseBytes":${exchange.responseBytes}`;
   return `${members},"requestId":${quoted(exchange.requestId)},"client":"${exchange.clientAddress}"`;
 }
 

@@ -144,6 +144,11 @@ export const METRICS = {
     labels: ["kind"],
     help: "Faults that were injected for testing: delay, abort, reset, slow",
   },
+  heddle_tcp_bytes_total: {
+    type: "counter",
+    labels: ["direction", "upstream", "from"],
+    help: "Bytes that TCP connections have carried, by whose they are: caller or endpoint",
+  },
   heddle_discovery_watches: {
     type: "gauge",
     labels: [],

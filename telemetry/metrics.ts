@@ -69,6 +69,8 @@ export interface Counts {
   readonly faults: Readonly<Record<string, number>>;
   /** Requests that their route answered for itself, by kind, cause and route, with a blank between. */
   readonly fallbacks: Readonly<Record<string, number>>;
+  /** Bytes of TCP connections, by whose they are, direction and upstream, with a blank between. */
+  readonly tcpBytes: Readonly<Record<string, number>>;
   readonly discovery: DiscoveryCounts;
   readonly droppedLogLines: number;
   /** Timers that are running. */
@@ -88,6 +90,7 @@ const NOTHING_COUNTED: Counts = {
   connectionsRefused: {},
   faults: {},
   fallbacks: {},
+  tcpBytes: {},
   discovery: { watches: 0, answered: 0, failed: 0, sources: {} },
   droppedLogLines: 0,
   timers: 0,
@@ -124,6 +127,12 @@ export class Metrics {
       for (const [key, count] of Object.entries(this.#counts.fallbacks)) {
         const [kind, cause, ...route] = key.split(" ");
         set({ route: route.join(" "), kind: kind!, cause: cause! }, count);
+      }
+    });
+    this.#define("heddle_tcp_bytes_total", (set) => {
+      for (const [key, bytes] of Object.entries(this.#counts.tcpBytes)) {
+        const [from, direction, ...upstream] = key.split(" ");
+        set({ direction: direction!, upstream: upstream.join(" "), from: from! }, bytes);
       }
     });
     const each = (set: Set, read: (counts: UpstreamCounts) => Iterable<readonly [Labels, number]>) => {

@@ -122,20 +122,23 @@ export class ControlPlane {
     const listeners: Record<string, ListenerPlan> = {
       outbound: { direction: "outbound", options: config.outbound.listener },
     };
-    for (const [name, { localPort }] of Object.entries(config.upstreams)) {
+    for (const [name, { localPort, options }] of Object.entries(config.upstreams)) {
       if (localPort === undefined) continue;
       const listen = { host: config.outbound.listener.listen.host, port: localPort };
       listeners[`local:${name}`] = {
         direction: "outbound",
         options: { ...config.outbound.listener, listen },
         leadsTo: name,
+        protocol: options.protocol,
       };
     }
     if (service !== undefined) {
       const key = appKey(service);
-      destinations[key] = plainDestination(key, { name: service.name, options: config.inbound.app });
+      const { name, protocol } = service;
+      destinations[key] = plainDestination(key, { name, options: { ...config.inbound.app, protocol } });
       const { listener: options, policy } = config.inbound;
-      listeners["inbound"] = { direction: "inbound", options, leadsTo: key, ...(policy && { policy }) };
+      const plan: ListenerPlan = { direction: "inbound", options, leadsTo: key, protocol };
+      listeners["inbound"] = { ...plan, ...(policy && { policy }) };
     }
     const { situation } = this.#peers;
     return { routes: namedRoutes(config), destinations, listeners, situation };

@@ -70,10 +70,12 @@ function sourceOf(
 
 /** The options of an upstream with what Consul says about calls to it. */
 export function tuned(options: UpstreamOptions, tuning: UpstreamTuning): UpstreamOptions {
-  const { connectMs, maxConnections, maxPending, maxRequests, passiveHealth } = tuning;
+  const { protocol, connectMs, maxConnections, maxPending, maxRequests, passiveHealth } = tuning;
   const { timeouts, limits, breaker } = options;
   return {
     ...options,
+    // Any other is HTTP to us, as far as it is carried at all.
+    protocol: protocol === undefined ? options.protocol : protocol === "tcp" ? "tcp" : "http",
     timeouts: { ...timeouts, connectMs: Math.min(connectMs ?? timeouts.connectMs, timeouts.requestMs) },
     limits: {
       ...limits,

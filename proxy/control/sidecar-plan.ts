@@ -85,12 +85,13 @@ export function planOfSidecar(
         listen: { host: upstream.listen.address, port: upstream.listen.port },
       },
       leadsTo: name,
+      protocol: names.at(-1)!.options.protocol,
     };
   }
   return { listeners, names, app, warnings };
 }
 
-const NOT_CARRIED: ReadonlySet<string> = new Set(["tcp", "grpc", "http2"]);
+const NOT_CARRIED: ReadonlySet<string> = new Set(["grpc", "http2"]);
 
 /** Where an upstream is, if not here. */
 function placesOf({ datacenter, namespace, partition, peer }: SidecarUpstream): readonly string[] {
@@ -156,6 +157,7 @@ function originOf(
 
 function inboundListener(definition: SidecarDefinition, config: Config, leadsTo: string): ListenerPlan {
   const { listener, policy } = config.inbound;
+  const { protocol } = definition;
   return {
     direction: "inbound",
     options: {
@@ -164,6 +166,7 @@ function inboundListener(definition: SidecarDefinition, config: Config, leadsTo:
       maxConnections: definition.maxInboundConnections ?? listener.maxConnections,
     },
     leadsTo,
+    ...(protocol === "tcp" ? { protocol } : {}),
     ...(policy === undefined ? {} : { policy }),
   };
 }
@@ -191,6 +194,7 @@ function appOf(definition: SidecarDefinition, config: Config, warnings: string[]
       name: destination.service,
       options: {
         ...options,
+        ...(protocol === "tcp" ? { protocol } : {}),
         timeouts: {
           ...options.timeouts,
           requestMs,

@@ -3,6 +3,7 @@
  */
 import type { Clock, Direction, Exchange, Handler, Log, ProxyError } from "../../core/index.ts";
 import type { HeadBlock, ParsedRequest } from "../http1/index.ts";
+import type { TcpCounts } from "../tcp-tally.ts";
 import type { ListenerOptions } from "./listener-options.ts";
 
 /** A caller's connection as its listener sees it. */
@@ -30,6 +31,8 @@ export interface ConnectionParts {
   /** The caller's request id if it sent a usable one, else a fresh one. */
   requestId(headers: readonly string[]): string;
   draining(): boolean;
+  /** Where bytes of TCP connections are counted. */
+  tcpCounts(direction: Direction, upstream: string): TcpCounts;
   onBegun(exchange: Exchange): void;
   onSettled(exchange: Exchange): void;
   onClosed(connection: OpenConnection): void;

@@ -14,10 +14,12 @@ import {
   ProxyError,
 } from "../../core/index.ts";
 import { parseRequestHead } from "../http1/index.ts";
+import type { TcpTally } from "../tcp-tally.ts";
 import { DownstreamConnection } from "./connection.ts";
 import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
 import type { ListenAddress, ListenerOptions } from "./listener-options.ts";
 import { LiveList } from "./live-list.ts";
+import { TcpConnection } from "./tcp-connection.ts";
 
 /** It is said again that there are too many when there have been fewer than this share of them in between. */
 const FULL_AGAIN = 0.9;
@@ -31,6 +33,10 @@ export interface ListenerSettings {
   readonly log: Log;
   readonly newRequestId: () => string;
   readonly handle: Handler;
+  /** `tcp` carries connections as they are. */
+  readonly protocol?: "http" | "tcp" | undefined;
+  /** Where bytes of TCP connections are counted. */
+  readonly tcpTally: TcpTally;
 }
 
 export class Listener {
@@ -67,6 +73,7 @@ export class Listener {
       parseHead: (block) => parseRequestHead(block, settings.options.limits),
       requestId: (headers) => usableRequestId(headers) ?? settings.newRequestId(),
       draining: () => this.#draining,
+      tcpCounts: (direction, upstream) => settings.tcpTally.of(direction, upstream),
       onBegun: (exchange) => {
         this.begun++;
         this.exchanges.add(exchange);
@@ -82,10 +89,11 @@ export class Listener {
         this.#tell();
       },
     };
+    const Connection = settings.protocol === "tcp" ? TcpConnection : DownstreamConnection;
     // Half-open only in so far as we decide when to end our side: after the answer.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
       if (this.#connections.size < parts.options.maxConnections)
-        this.#connections.add(new DownstreamConnection(socket, parts));
+        this.#connections.add(new Connection(socket, parts));
       else this.#hangUp(socket);
     });
   }

@@ -10,7 +10,10 @@ export function balance(upstream: Upstream, mayRetry: boolean): Handler {
   const { choice } = upstream;
   const attempt: Handler = (exchange) => {
     const routed = exchange.policy?.retries;
-    const chosen = choice.endpointFor(exchange, routed === undefined ? mayRetry : routed.attempts > 0);
+    const chosen =
+      exchange.pinnedTo === ""
+        ? choice.endpointFor(exchange, routed === undefined ? mayRetry : routed.attempts > 0)
+        : upstream.pinned(exchange.pinnedTo);
     exchange.beginAttempt(chosen.key);
     return chosen.handle(exchange);
   };

@@ -5,4 +5,4 @@ export { sayBreaker } from "./endpoint-breakers.ts";
 export { forward } from "./forward.ts";
 export { heardLoad } from "./heard-load.layer.ts";
 export { load } from "./load.layer.ts";
-export { Upstream, type UpstreamOptions } from "./upstream.ts";
+export { type Protocol, Upstream, type UpstreamOptions } from "./upstream.ts";

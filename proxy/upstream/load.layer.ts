@@ -48,8 +48,8 @@ export function load(upstream: Upstream, endpoint: UpstreamEndpoint, clock: Cloc
             const isLate = saysTimeIsUp(exchange, response);
             if (!isLate) endpoint.latency.observe(latencyMs, isEndpointFailure(status), nowMs);
             if (status === 503 || status === 429) heedRetryAfter(endpoint, response, nowMs);
-            if (status === 101) {
-              // A tunnel may last for days: the endpoint has done what was asked when it has switched.
+            if (status === 101 || exchange.opaque) {
+              // A tunnel may last for days: the endpoint has done what was asked when it has switched, or taken the connection.
               endpoint.watched?.observe("success", latencyMs, startedAtMs, nowMs);
               body.onClosed((outcome) => {
                 endpoint.end();

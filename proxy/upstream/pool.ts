@@ -13,6 +13,7 @@ import {
   type ProxyResponse,
 } from "../../core/index.ts";
 import { mayBeRepeated, type RetrySwitch, waitFor } from "../../resilience/index.ts";
+import { openTcp } from "../tcp/index.ts";
 import { type ConnectionOwner, type ConnectionTimeouts, UpstreamConnection } from "./connection.ts";
 
 export interface PoolOptions {
@@ -261,6 +262,26 @@ export class EndpointPool implements ConnectionOwner {
     const { name: upstreamName, clock, options } = shared;
     return openTunnel(
       { endpoint: this.#endpoint, upstreamName, clock, ...options.timeouts, onClosed },
+      exchange,
+    );
+  }
+
+  /**
+   * Opens a connection for one that is carried as it is. It is not asked for a place: its upstream lets no more of them in
+   * than there may be connections.
+   * @throws ProxyError as openTcp does
+   */
+  tcp(exchange: Exchange): Promise<ProxyResponse> {
+    const shared = this.#shared;
+    shared.open++;
+    shared.openedTotal++;
+    const { connectMs, tunnelIdleMs } = shared.options.timeouts;
+    const onClosed = () => {
+      shared.open--;
+      shared.fillPlace();
+    };
+    return openTcp(
+      { endpoint: this.#endpoint, clock: shared.clock, connectMs, idleMs: tunnelIdleMs, onClosed },
       exchange,
     );
   }

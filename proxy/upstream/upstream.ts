@@ -12,6 +12,7 @@ import {
   endpointKey,
   type Handler,
   type Log,
+  ProxyError,
   type Random,
 } from "../../core/index.ts";
 import {
@@ -51,7 +52,12 @@ export interface UpstreamOptions extends ChoiceOptions {
   readonly keepAliveMs: number;
   /** Protocols that a request may switch to, in lower case, such as `websocket`. */
   readonly upgrades: readonly string[];
+  /** `tcp` carries connections as they are, and no requests; `http` unless told otherwise. */
+  readonly protocol?: Protocol | undefined;
 }
+
+/** What an upstream speaks, as far as heddle reads it. */
+export type Protocol = "http" | "tcp";
 
 /** What an upstream needs of the process. */
 export interface UpstreamParts {
@@ -93,7 +99,7 @@ export class Upstream {
   ) {
     this.name = name;
     this.options = options;
-    this.limit = new ConcurrencyLimit(options.limits, parts.random);
+    this.limit = new ConcurrencyLimit(concurrencyOf(options), parts.random);
     this.trying = new Trying(options.retries, options.hedge);
     this.#parts = parts;
     this.#candidates = new Candidates(candidateOptions(options), parts.random, parts.situation);
@@ -194,6 +200,16 @@ export class Upstream {
   }
 
   /** @param outcome as the label of the metric has it: `success`, how an answer was bad, or the code of an error */
+  /**
+   * The endpoint that a caller has named by its address.
+   * @throws ProxyError no_endpoint when it has left
+   */
+  pinned(key: string): UpstreamEndpoint {
+    const endpoint = this.#endpoints.get(key);
+    if (endpoint !== undefined) return endpoint;
+    throw new ProxyError("no_endpoint", `discovery does not name ${key} for ${this.name} any more`);
+  }
+
   countAttempt(outcome: string): void {
     if (outcome === "success") this.#succeeded++;
     else this.#attempts.set(outcome, (this.#attempts.get(outcome) ?? 0) + 1);
@@ -271,6 +287,12 @@ export class Upstream {
 }
 
 const NONE: ReadonlyMap<string, number> = new Map();
+
+/** Of TCP each exchange is a connection: what the connections are bounded by bounds those, and the others queue for a turn. */
+function concurrencyOf({ limits, protocol }: UpstreamOptions): ConcurrencyOptions {
+  if (protocol !== "tcp") return limits;
+  return { ...limits, requests: Math.min(limits.requests, limits.connections) };
+}
 
 /** A hash keeps its endpoint: it does not follow weights that move for half a minute, so nobody warms up. */
 function candidateOptions({ candidates, balancing, breaker }: UpstreamOptions): CandidateOptions {

@@ -129,14 +129,14 @@ test("a definition that was written for consul connect proxy brings up heddle, u
       webDefinition(
         [
           { destination_name: "orders", local_bind_port: moved },
-          { destination_name: "mysql", local_bind_port: second, config: { protocol: "tcp" } },
+          { destination_name: "bids", local_bind_port: second, config: { protocol: "grpc" } },
           { destination_name: "nowhere" },
         ],
         { envoy_tracing_json: "{}" },
       ),
     );
     const said = (words: RegExp) => webSidecar.until(({ msg }) => words.test(msg));
-    await said(/upstream mysql: the protocol tcp is not built/);
+    await said(/upstream bids: the protocol grpc is not built/);
     await said(/upstream nowhere: .*local_bind_port/);
     await said(/envoy_tracing_json/);
     t.equal(await body(moved!, "/10"), "orders /10");

@@ -178,7 +178,7 @@ test("names are distinct, and the plain one is that of who is here, in any order
   t.match(leads([upstream("Orders", 9195)]), { 9195: "orders" }, "a host has no case");
 });
 
-test("what is no HTTP is left out, what says nothing is carried", async (t) => {
+test("what is neither HTTP nor TCP is left out, and what says nothing is HTTP", async (t) => {
   const plan = planOf({
     config: { protocol: "grpc" },
     upstreams: [
@@ -197,15 +197,20 @@ test("what is no HTTP is left out, what says nothing is carried", async (t) => {
     },
   });
   t.same(
-    plan.names.map(({ name }) => name),
-    ["d", "e"],
+    plan.names.map(({ name, options }) => [name, options.protocol]),
+    [
+      ["a", "tcp"],
+      ["d", "http"],
+      ["e", "http"],
+      ["f", "tcp"],
+    ],
   );
+  t.equal(plan.listeners["local:service a on 127.0.0.1:9191"]?.protocol, "tcp");
+  t.equal(planOf({ config: { protocol: "tcp" } }).listeners["inbound"]?.protocol, "tcp");
   t.same(plan.warnings, [
     "proxy.config.protocol grpc is not built; heddle expects HTTP/1.1 from peers",
-    "upstream a: the protocol tcp is not built; it is left out",
     "upstream b: the protocol grpc is not built; it is left out",
     "upstream c: the protocol http2 is not built; it is left out",
-    "upstream f: the protocol tcp is not built; it is left out",
   ]);
 });
 

@@ -1,0 +1,1 @@
+export { openTcp } from "./endpoint-connection.ts";
