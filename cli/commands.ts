@@ -65,6 +65,29 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     // Loaded when it is asked for: a sidecar has no use for it.
     act: async (given) => (await import("./inject.ts")).inject(given),
   },
+  redirect: {
+    usage: "redirect up|down|print [--config heddle.yaml] [--uid 1337] [--exclude-outbound-cidrs …] …",
+    about: "set, remove or print the kernel's rules that lead an app's traffic through its sidecar",
+    options: {
+      config: { type: "string" },
+      with: { type: "string" },
+      uid: { type: "string" },
+      gid: { type: "string" },
+      "outbound-port": { type: "string" },
+      "inbound-port": { type: "string" },
+      "exclude-uids": { type: "string" },
+      "include-inbound-ports": { type: "string" },
+      "exclude-inbound-ports": { type: "string" },
+      "include-outbound-ports": { type: "string" },
+      "exclude-outbound-ports": { type: "string" },
+      "include-outbound-cidrs": { type: "string" },
+      "exclude-outbound-cidrs": { type: "string" },
+      "ipv4-only": { type: "boolean" },
+    },
+    words: [1, 1],
+    // Loaded when it is asked for, as above.
+    act: async (given) => (await import("./redirect.ts")).redirect(given),
+  },
   demo: {
     usage: "demo [--rate 20] [--seconds N]",
     about: "bring up a small mesh on this machine and watch it",

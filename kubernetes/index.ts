@@ -16,3 +16,4 @@ export {
   WORKLOAD_KINDS,
   type Work,
 } from "./inject/index.ts";
+export { BACKENDS, type Backend, downScript, RedirectFault, readRules, upScript } from "./redirect/index.ts";

@@ -25,11 +25,13 @@ const INNER_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/upstream": ["core", "balancing", "resilience", "telemetry", "proxy"],
   "proxy/own-load": ["core", "balancing", "resilience"],
   "proxy/upgrade": ["core", "resilience", "proxy"],
+  "proxy/transparent": ["core", "proxy"],
   "proxy/tcp": ["core", "resilience", "proxy"],
   "proxy/workers": ["core", "resilience", "telemetry", "proxy"],
   "proxy/control": ["core", "balancing", "resilience", "discovery", "config", "telemetry", "proxy"],
   "proxy/admin": ["core", "resilience", "discovery", "config", "telemetry", "proxy"],
   "kubernetes/inject": ["config"],
+  "kubernetes/redirect": [],
 };
 
 const PURE_ROOMS = ["core", "balancing", "resilience", "proxy/http1"];

@@ -137,6 +137,24 @@ export class Namespace {
     await execute(IP!, ["netns", "exec", router, "sh", "-ec", lines.join("\n")]);
   }
 
+  /** Joins the inside to this machine by IPv6 as well. @returns their addresses */
+  async connectV6(): Promise<{ readonly inside: string; readonly host: string }> {
+    const [router, inner] = [this.#router, this.name];
+    const [, b, c, d] = this.#block;
+    const at = (net: number, n: number) =>
+      `fd00:${b.toString(16)}:${(c * 256 + d).toString(16)}:${net}::${n}`;
+    // Nobody else has them: it need not be found out first.
+    await ip(`-6 addr add ${at(0, 1)}/64 dev ${this.#link} nodad`);
+    await ip(`-n ${router} -6 addr add ${at(0, 2)}/64 dev outward nodad`);
+    await ip(`-n ${router} -6 addr add ${at(1, 5)}/64 dev inward nodad`);
+    await ip(`-n ${inner} -6 addr add ${at(1, 6)}/64 dev outward nodad`);
+    const forwards = "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
+    await execute(IP!, ["netns", "exec", router, "sh", "-ec", forwards]);
+    await ip(`-6 route add ${at(1, 6)}/128 via ${at(0, 2)} dev ${this.#link}`);
+    await ip(`-n ${inner} -6 route add default via ${at(1, 5)}`);
+    return { inside: at(1, 6), host: at(0, 1) };
+  }
+
   /** Spawns inside; the process is the command itself, so its pid and its signals are. */
   run(command: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
     return spawn(IP!, ["netns", "exec", this.name, command, ...args], options);
