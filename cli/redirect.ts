@@ -95,7 +95,10 @@ async function rulesOf(options: Arguments["options"]) {
       excludeCidrs: text("exclude-outbound-cidrs"),
       ipv4Only: options["ipv4-only"] === true,
     },
-    [config?.admin.listen.port ?? ADMIN_PORT],
+    [
+      config?.admin.listen.port ?? ADMIN_PORT,
+      ...(config?.health === undefined ? [] : [config.health.listen.port]),
+    ].filter((port) => port !== 0),
   );
 }
 

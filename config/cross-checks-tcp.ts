@@ -38,11 +38,14 @@ const NO_REQUESTS = "which carries no requests";
 export function tcpFaults(config: Config, isSet: IsSet): Complaint[] {
   const faults: Complaint[] = [];
   const isDefined = [config.discovery.consul?.sidecarFor, config.discovery.consul?.proxyId].some(Boolean);
+  const isIntercepted = config.outbound.mode === "transparent";
   for (const [name, upstream] of Object.entries(config.upstreams)) {
-    const { options, localPort, healthCheck } = upstream;
+    const { options, localPort, healthCheck, virtualAddresses } = upstream;
     if (options.protocol !== "tcp") continue;
     const path = ["upstreams", name];
-    if (localPort === undefined && !isDefined)
+    // Where connections are redirected it is known by its endpoints, too.
+    const isReached = localPort !== undefined || virtualAddresses.length > 0 || isIntercepted || isDefined;
+    if (!isReached)
       faults.push({
         path,
         message: "expected a localPort with protocol tcp, as no host names it; none came",

@@ -8,6 +8,7 @@ import { inSubset, subsetText } from "../discovery/index.ts";
 import { candidateFaults, hashFaults, sessionFaults } from "./cross-checks-balancing.ts";
 import { breakerFaults } from "./cross-checks-breaker.ts";
 import { hedgeFaults } from "./cross-checks-hedge.ts";
+import { interceptFaults } from "./cross-checks-intercept.ts";
 import { limitFaults } from "./cross-checks-overload.ts";
 import { rateLimitFaults } from "./cross-checks-rate-limits.ts";
 import { fallbackFaults, injectedFaults } from "./cross-checks-routes.ts";
@@ -39,6 +40,7 @@ export function crossFaults(config: Config, isSet: IsSet): Complaint[] {
     ...breakerFaults(config, isSet),
     ...hedgeFaults(config),
     ...tcpFaults(config, isSet),
+    ...interceptFaults(config),
     ...usefulFaults(config),
   ];
 }

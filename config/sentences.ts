@@ -138,12 +138,19 @@ export const SENTENCES: Sentences = {
     ...POLICY,
     criticality:
       "Whether callers are believed who say in `x-heddle-criticality` how much a request matters; `ignore` takes the field off, see docs/overload.md.",
+    mode: "`transparent` where the kernel redirects to it what peers send to any port; see docs/transparent.md.",
     keepAliveToApp: "How long an unused connection to the app is kept.",
     upgrades: UPGRADES,
   }),
   outbound: "What goes from the app to its peers.",
   ...under("outbound", {
     ...LISTENER,
+    mode: "`transparent` where the kernel redirects to it what the app sends; see docs/transparent.md.",
+    ports:
+      "What is spoken on a port of any destination, where that is not to be found out by the first bytes: http or tcp.",
+    detectTimeout:
+      "How long a connection may say nothing until it is taken for one whose server speaks first, and carried as it is.",
+    unknown: "Whether what belongs to no upstream may go where it was going.",
     inheritDeadlines:
       "Which requests of the app end no later than the one it is answering, known by the same X-Request-Id: none, all, or those that may be sent twice without harm; see docs/timeouts.md.",
     zone: "Where this sidecar is, for upstreams that prefer their own zone; that of `service` unless told otherwise.",
@@ -160,6 +167,8 @@ export const SENTENCES: Sentences = {
     protocol: "`tcp` carries connections as they are, from `localPort`, and reads nothing; see docs/tcp.md.",
     localPort:
       "A further port, on the address of `outbound.listen`, for requests to this upstream whatever their host; 0 takes any.",
+    virtualAddresses:
+      "Addresses with ports by which the app knows it and that are nobody's own, with `outbound.mode: transparent`.",
     balancing: "How an endpoint is chosen.",
     "balancing.algorithm":
       "How an endpoint is chosen; `peakEwma` prefers the one with the least latency and load.",

@@ -8,6 +8,7 @@ import { balancing, outliers, slowStart } from "./shape-balancing.ts";
 import { breakerWith } from "./shape-breaker.ts";
 import { endpoints, follow, from, healthCheck, merge, subset, withDefaults } from "./shape-discovery.ts";
 import { hedge } from "./shape-hedge.ts";
+import { virtualAddresses } from "./shape-intercept.ts";
 import { limits } from "./shape-overload.ts";
 import { policyEntries, policyOf } from "./shape-policy.ts";
 import { duration, percent, size, text, wholeNumber } from "./units.ts";
@@ -119,6 +120,7 @@ export const upstream = v.pipe(
     healthCheck,
     protocol,
     localPort: v.optional(wholeNumber(0, 65_535)),
+    virtualAddresses,
     balancing,
     outliers,
     slowStart,
@@ -145,7 +147,14 @@ export const upstream = v.pipe(
       faults,
       ...rest
     }) => {
-      const { localPort, keepAlive, balancing: how, slowStart: ramp, ...options } = rest;
+      const {
+        localPort,
+        virtualAddresses: virtual,
+        keepAlive,
+        balancing: how,
+        slowStart: ramp,
+        ...options
+      } = rest;
       return {
         endpoints: named,
         service,
@@ -157,6 +166,7 @@ export const upstream = v.pipe(
         localPort,
         ...policyOf({ rateLimits, fallback }),
         faults,
+        virtualAddresses: virtual,
         options: {
           ...options,
           balancing: how.options,

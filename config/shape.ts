@@ -13,6 +13,7 @@ import { mappingOf, section } from "./mapping.ts";
 import { breakerWith } from "./shape-breaker.ts";
 import { discovery, flag, TEXT, withDefaults } from "./shape-discovery.ts";
 import { health } from "./shape-health.ts";
+import { intercepted, mode } from "./shape-intercept.ts";
 import { limits, overload } from "./shape-overload.ts";
 import { policyEntries, policyOf } from "./shape-policy.ts";
 import { route } from "./shape-route.ts";
@@ -66,6 +67,7 @@ const inbound = withDefaults(
   v.pipe(
     section({
       ...listenerWith("0.0.0.0:15006"),
+      mode,
       timeouts: timeoutsWith(60_000, "60s"),
       retries: retriesWith(1, ["connectFailure", "reset"]),
       breaker: breakerWith("off"),
@@ -87,12 +89,14 @@ const inbound = withDefaults(
         criticality,
         keepAliveToApp,
         upgrades: to,
+        mode: how,
         ...listener
       }) => ({
         listener: listenerOptions(listener),
         ...policyOf({ rateLimits, fallback }),
         faults,
         criticality,
+        mode: how,
         app: {
           ...ALONE,
           timeouts,
@@ -113,13 +117,16 @@ const outbound = withDefaults(
   v.pipe(
     section({
       ...listenerWith("127.0.0.1:15001"),
+      ...intercepted,
       zone: v.optional(text("a zone's name")),
       inheritDeadlines: v.optional(v.picklist(INHERITING, INHERITS), "repeatable"),
     }),
-    v.transform(({ zone, inheritDeadlines, ...settings }) => ({
+    v.transform(({ zone, inheritDeadlines, mode: how, ports, detectTimeout, unknown, ...settings }) => ({
       listener: listenerOptions(settings),
       zone,
       inheritDeadlines,
+      mode: how,
+      intercepted: { ports, detectMs: detectTimeout, unknown },
     })),
   ),
 );

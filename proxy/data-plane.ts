@@ -20,6 +20,7 @@ import type { ProcessLog } from "../telemetry/index.ts";
 import { Destinations } from "./destinations.ts";
 import { type ListenAddress, Listener } from "./downstream/index.ts";
 import { drain, type Leaving } from "./drain.ts";
+import { Interception } from "./interception.ts";
 import { OverloadMonitor, type OverloadOptions } from "./overload.ts";
 import { LoadMeter } from "./own-load/index.ts";
 import type { Leads, ListenerPlan, NamePolicies, Plan } from "./plan.ts";
@@ -110,6 +111,7 @@ export class DataPlane implements Plane {
   readonly stackParts: stacks.StackParts;
   readonly #log: ProcessLog;
   readonly #destinations: Destinations;
+  readonly #interception: Interception;
   readonly #listeners = new Map<string, Listener>();
   /** Closed, with callers that have not left yet. */
   readonly #leaving = new Set<Listener>();
@@ -136,6 +138,7 @@ export class DataPlane implements Plane {
       faults: settings.mayInject ? new Faults() : undefined,
     });
     this.#destinations = new Destinations(this.stackParts, settings.onWanted, settings.policies);
+    this.#interception = new Interception(this.stackParts, this.#destinations);
   }
 
   get upstreams(): ReadonlyMap<string, Upstream> {
@@ -151,6 +154,7 @@ export class DataPlane implements Plane {
     this.stackParts.overload?.start();
     for (const [name, leads] of Object.entries(plan.destinations)) this.#destinations.lead(name, leads, {});
     this.#outbound = stacks.outbound(this.stackParts, plan.routes, this.#destinations.handlers);
+    this.#interception.routes = plan.routes;
     const addresses: Record<string, ListenAddress> = {};
     try {
       for (const [name, listener] of Object.entries(plan.listeners))
@@ -168,6 +172,7 @@ export class DataPlane implements Plane {
     endpoints: Readonly<Record<string, readonly Endpoint[]>>,
   ): void {
     this.#destinations.lead(name, leads, endpoints);
+    this.#interception.changed();
   }
 
   async listen(
@@ -189,6 +194,7 @@ export class DataPlane implements Plane {
 
   update(key: string, endpoints: readonly Endpoint[]): void {
     this.upstreams.get(key)?.update(endpoints);
+    this.#interception.changed();
   }
 
   situate(situation: Situation): void {
@@ -224,6 +230,7 @@ export class DataPlane implements Plane {
       fallbacks: this.stackParts.fallbacks.counts(),
       thread: threadUse(),
       tcpBytes: this.stackParts.tcpTally.counts(),
+      intercepted: this.#interception.counts(),
     };
   }
 
@@ -256,7 +263,7 @@ export class DataPlane implements Plane {
   }
 
   #createListener(plan: ListenerPlan): Listener {
-    const { direction, options, leadsTo, protocol } = plan;
+    const { direction, options, leadsTo, protocol, intercept } = plan;
     const { clock, log, tcpTally } = this.stackParts;
     const isRouted = direction === "outbound" || protocol === "tcp";
     return new Listener({
@@ -268,6 +275,7 @@ export class DataPlane implements Plane {
       handle: this.#handlerOf(plan),
       protocol,
       tcpTally,
+      accept: intercept === undefined ? undefined : this.#interception.acceptor(direction, intercept),
       ...(leadsTo === undefined || !isRouted ? {} : { boundUpstream: leadsTo }),
     });
   }

@@ -99,6 +99,14 @@ export class Destinations {
     for (const upstream of this.#upstreams.values()) upstream.situate(situation);
   }
 
+  /** The names that lead to one upstream whatever is asked, and those upstreams. */
+  *single(): Generator<readonly [name: string, upstream: Upstream]> {
+    for (const [name, { keys }] of this.#known) {
+      const upstream = keys.length === 1 ? this.#upstreams.get(keys[0]!) : undefined;
+      if (upstream !== undefined) yield [name, upstream];
+    }
+  }
+
   /** How often each name has been called. */
   calls(): Record<string, number> {
     return Object.fromEntries([...this.#calls].map(([name, { count }]) => [name, count]));

@@ -10,6 +10,7 @@ import type { RetryOptions } from "../resilience/index.ts";
 import type { ListenerOptions } from "./downstream/index.ts";
 import type { Rewrite } from "./rewrite.layer.ts";
 import type { RouteOptions } from "./route.ts";
+import type { InterceptPlan } from "./transparent/index.ts";
 import type { Protocol, Situation, UpstreamOptions } from "./upstream/index.ts";
 
 export interface UpstreamPlan {
@@ -48,6 +49,8 @@ export interface ListenerPlan {
   readonly leadsTo?: string | undefined;
   /** `tcp` carries connections as they are; it leads to one name. */
   readonly protocol?: Protocol | undefined;
+  /** Where the kernel redirects connections to it. */
+  readonly intercept?: InterceptPlan | undefined;
   /** What all of its requests ask for; for the way in, as routes have their own. */
   readonly policy?: RoutePolicy | undefined;
 }

@@ -73,6 +73,8 @@ export interface PlaneReport {
   readonly thread: ThreadUse;
   /** That TCP connections have carried, by whose they are, direction and upstream. */
   readonly tcpBytes: Readonly<Record<string, number>>;
+  /** Connections that were redirected, by direction, how it was known what they speak, and what became of them. */
+  readonly intercepted: Readonly<Record<string, number>>;
 }
 
 export function endpointViews(upstream: Upstream, nowMs: number): EndpointView[] {

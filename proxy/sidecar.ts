@@ -248,6 +248,7 @@ export class Sidecar {
       overload: mergedOverload(reports.map(({ overload }) => overload)),
       faults: summed(reports.map(({ faults }) => faults)),
       fallbacks: summed(reports.map(({ fallbacks }) => fallbacks)),
+      intercepted: summed(reports.map(({ intercepted }) => intercepted)),
       tcpBytes: summed(reports.map(({ tcpBytes }) => tcpBytes)),
       discovery: this.#control.counts(),
       droppedLogLines: this.log.droppedLines(),

@@ -7,6 +7,7 @@ import { type RateLimitParts, rateLimit } from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
 import type { OverloadMonitor } from "./overload.ts";
 import { shed } from "./shed.layer.ts";
+import { passOn } from "./tcp/index.ts";
 
 /** Of what all layers are made from, what these are. */
 export interface TcpParts extends RateLimitParts {
@@ -33,6 +34,18 @@ export function tcp(parts: TcpParts, names: ReadonlyMap<string, Handler>, policy
       exchange.upstream = name;
       return lead(exchange);
     },
+  );
+}
+
+/** From a caller whose connection was redirected, to where it was going and nowhere else. */
+export function onward(parts: TcpParts): Handler {
+  return stack(tcpLayers(parts), passOn(parts.clock));
+}
+
+/** The same where that is not allowed. */
+export function nowhere(parts: TcpParts): Handler {
+  return stack(tcpLayers(parts), ({ authority }) =>
+    Promise.reject(new ProxyError("no_route", `nothing is known of ${authority}, and it may not be called`)),
   );
 }
 

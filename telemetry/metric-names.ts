@@ -149,6 +149,11 @@ export const METRICS = {
     labels: ["direction", "upstream", "from"],
     help: "Bytes that TCP connections have carried, by whose they are: caller or endpoint",
   },
+  heddle_intercepted_total: {
+    type: "counter",
+    labels: ["direction", "as", "to"],
+    help: "Connections that the kernel has redirected, by what they were taken for and what became of them",
+  },
   heddle_discovery_watches: {
     type: "gauge",
     labels: [],

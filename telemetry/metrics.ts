@@ -71,6 +71,8 @@ export interface Counts {
   readonly fallbacks: Readonly<Record<string, number>>;
   /** Bytes of TCP connections, by whose they are, direction and upstream, with a blank between. */
   readonly tcpBytes: Readonly<Record<string, number>>;
+  /** Connections that were redirected, by direction, what they were taken for, and what became of them. */
+  readonly intercepted: Readonly<Record<string, number>>;
   readonly discovery: DiscoveryCounts;
   readonly droppedLogLines: number;
   /** Timers that are running. */
@@ -91,6 +93,7 @@ const NOTHING_COUNTED: Counts = {
   faults: {},
   fallbacks: {},
   tcpBytes: {},
+  intercepted: {},
   discovery: { watches: 0, answered: 0, failed: 0, sources: {} },
   droppedLogLines: 0,
   timers: 0,
@@ -133,6 +136,12 @@ export class Metrics {
       for (const [key, bytes] of Object.entries(this.#counts.tcpBytes)) {
         const [from, direction, ...upstream] = key.split(" ");
         set({ direction: direction!, upstream: upstream.join(" "), from: from! }, bytes);
+      }
+    });
+    this.#define("heddle_intercepted_total", (set) => {
+      for (const [key, count] of Object.entries(this.#counts.intercepted)) {
+        const [direction, as, to] = key.split(" ");
+        set({ direction: direction!, as: as!, to: to! }, count);
       }
     });
     const each = (set: Set, read: (counts: UpstreamCounts) => Iterable<readonly [Labels, number]>) => {

@@ -30,6 +30,7 @@ import { summed } from "../report.ts";
 import type { StackParts } from "../stack.ts";
 import { wallClock } from "../system.ts";
 import type { Planes } from "../workers/index.ts";
+import { inboundListener, outboundListeners } from "./intercepted-listeners.ts";
 import { type NameSpec, originOf } from "./name-spec.ts";
 import { Names } from "./names.ts";
 import { Peers } from "./peers.ts";
@@ -119,9 +120,7 @@ export class ControlPlane {
     const { config, service } = { config: this.#config, service: this.#config.service };
     const destinations: Record<string, Plan["destinations"][string]> = {};
     for (const spec of this.#specs()) destinations[spec.name] = Names.unfollowed(spec);
-    const listeners: Record<string, ListenerPlan> = {
-      outbound: { direction: "outbound", options: config.outbound.listener },
-    };
+    const listeners: Record<string, ListenerPlan> = outboundListeners(config);
     for (const [name, { localPort, options }] of Object.entries(config.upstreams)) {
       if (localPort === undefined) continue;
       const listen = { host: config.outbound.listener.listen.host, port: localPort };
@@ -136,9 +135,13 @@ export class ControlPlane {
       const key = appKey(service);
       const { name, protocol } = service;
       destinations[key] = plainDestination(key, { name, options: { ...config.inbound.app, protocol } });
-      const { listener: options, policy } = config.inbound;
-      const plan: ListenerPlan = { direction: "inbound", options, leadsTo: key, protocol };
-      listeners["inbound"] = { ...plan, ...(policy && { policy }) };
+      const { policy } = config.inbound;
+      listeners["inbound"] = {
+        ...inboundListener(config),
+        leadsTo: key,
+        protocol,
+        ...(policy && { policy }),
+      };
     }
     const { situation } = this.#peers;
     return { routes: namedRoutes(config), destinations, listeners, situation };

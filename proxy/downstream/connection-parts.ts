@@ -22,6 +22,12 @@ export interface OpenConnection {
 export interface ConnectionParts {
   readonly direction: Direction;
   readonly boundUpstream: string | undefined;
+  /** Where a connection that was redirected was going, for the log. */
+  readonly destination?: string | undefined;
+  /** The one endpoint that its caller has named; empty for any. */
+  readonly pinnedTo?: string | undefined;
+  /** `tcp` where connections are carried as they are. */
+  readonly protocol: "http" | "tcp" | undefined;
   readonly options: ListenerOptions;
   readonly clock: Clock;
   readonly log: Log;

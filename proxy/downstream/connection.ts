@@ -62,7 +62,7 @@ export class DownstreamConnection
   #tunnel: CallerTunnel | undefined;
 
   constructor(accepted: Socket, parts: ConnectionParts) {
-    const socket = takeOver(accepted, (bytes, length) => this.#onRead(bytes, length));
+    const socket = takeOver(accepted, (bytes, length) => this.onRead(bytes, length));
     this.#socket = socket;
     this.#parts = parts;
     this.#clientAddress = plainAddress(socket.remoteAddress);
@@ -104,7 +104,7 @@ export class DownstreamConnection
 
   // --- what the socket says
 
-  #onRead(bytes: Buffer, length: number): void {
+  onRead(bytes: Buffer, length: number): void {
     noteRead(length);
     this.#parts.clock.now();
     if (this.#closing) return;
@@ -239,6 +239,7 @@ export class DownstreamConnection
       fault,
       parts.clock.recentMs,
     );
+    if (parts.pinnedTo !== undefined) exchange.pinnedTo = parts.pinnedTo;
     if (head.minorVersion === 1) exchange.onInterim = this.#tellInterim;
     this.#exchange = exchange;
     this.#undispatched = true;

@@ -37,6 +37,8 @@ export interface ListenerSettings {
   readonly protocol?: "http" | "tcp" | undefined;
   /** Where bytes of TCP connections are counted. */
   readonly tcpTally: TcpTally;
+  /** Makes what carries a connection, or refuses it, in place of what is usual for the protocol. */
+  readonly accept?: ((socket: Socket, parts: ConnectionParts) => OpenConnection | undefined) | undefined;
 }
 
 export class Listener {
@@ -66,6 +68,7 @@ export class Listener {
     const parts: ConnectionParts = {
       direction: settings.direction,
       boundUpstream: settings.boundUpstream,
+      protocol: settings.protocol,
       options: settings.options,
       clock: settings.clock,
       log: settings.log,
@@ -90,11 +93,13 @@ export class Listener {
       },
     };
     const Connection = settings.protocol === "tcp" ? TcpConnection : DownstreamConnection;
+    const accept = settings.accept ?? ((socket, of) => new Connection(socket, of));
     // Half-open only in so far as we decide when to end our side: after the answer.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
-      if (this.#connections.size < parts.options.maxConnections)
-        this.#connections.add(new Connection(socket, parts));
-      else this.#hangUp(socket);
+      if (this.#connections.size < parts.options.maxConnections) {
+        const connection = accept(socket, parts);
+        if (connection !== undefined) this.#connections.add(connection);
+      } else this.#hangUp(socket);
     });
   }
 

@@ -52,14 +52,14 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
   #over = false;
 
   constructor(accepted: Socket, parts: ConnectionParts) {
-    const socket = takeOver(accepted, (bytes, length) => this.#onRead(bytes, length));
+    const socket = takeOver(accepted, (bytes, length) => this.onRead(bytes, length));
     this.#parts = parts;
     this.#socket = socket;
     this.#fromCaller = new Body(this, undefined);
     const exchange = new Exchange(
       parts.direction,
       parts.requestId(NO_HEADERS),
-      HEAD,
+      parts.destination === undefined ? HEAD : { ...HEAD, authority: parts.destination },
       undefined,
       plainAddress(socket.remoteAddress),
       parts.boundUpstream,
@@ -67,6 +67,7 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
       parts.clock.now(),
     );
     exchange.opaque = true;
+    exchange.pinnedTo = parts.pinnedTo ?? "";
     exchange.state = "running";
     this.#exchange = exchange;
     socket.on("end", () => this.#fromCaller.end());
@@ -98,7 +99,7 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
 
   // --- what the socket says
 
-  #onRead(bytes: Buffer, length: number): void {
+  onRead(bytes: Buffer, length: number): void {
     noteRead(length);
     this.#exchange.callerBytes += length;
     if (this.#counts !== undefined) this.#counts.fromCaller += length;

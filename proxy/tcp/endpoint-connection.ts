@@ -22,6 +22,7 @@ import {
 import { deadlineExceeded } from "../../resilience/index.ts";
 import { noteRead } from "../bulk-garbage.ts";
 import { Expiry } from "../expiry.ts";
+import { ownConnections } from "../own-connections.ts";
 import { copyOf, READ_BUFFER } from "../read-buffer.ts";
 import { reset } from "../reset.ts";
 
@@ -96,6 +97,7 @@ class EndpointConnection implements BodySource, BodySink {
       onread: { buffer: READ_BUFFER, callback: (length) => this.#onRead(length) },
     });
     this.#socket = socket;
+    ownConnections.note(socket, endpoint);
     socket.on("connect", () => this.#onConnect());
     socket.on("end", () => this.#fromEndpoint.end());
     socket.on("drain", () => {

@@ -1,1 +1,2 @@
 export { openTcp } from "./endpoint-connection.ts";
+export { passOn } from "./pass-on.ts";

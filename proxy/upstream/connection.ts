@@ -26,6 +26,7 @@ import {
   parseResponseHead,
   UNTIL_CLOSE,
 } from "../http1/index.ts";
+import { ownConnections } from "../own-connections.ts";
 import { copyOf, READ_BUFFER } from "../read-buffer.ts";
 import { type ConnectionState, endpointError, lateError, lostError } from "./attempt-errors.ts";
 import { KeepAlive } from "./keep-alive.ts";
@@ -113,6 +114,7 @@ export class UpstreamConnection implements BodySource {
       noDelay: true,
       onread: { buffer: READ_BUFFER, callback: (length) => this.#onRead(length) },
     });
+    ownConnections.note(this.#socket, endpoint);
     this.#writer = new RequestWriter(this.#socket, upstreamName, {
       onSent: () => this.#onRequestSent(),
       onBroken: (cause) => this.#onRequestBroken(cause),

@@ -34,7 +34,7 @@ interface FaultyFile {
   readonly says: string;
 }
 
-for (const about of ["yaml", "settings", "environment", "cross-checks", "routes", "tcp"]) {
+for (const about of ["yaml", "settings", "environment", "cross-checks", "routes", "tcp", "intercept"]) {
   const table = readFileSync(join(import.meta.dirname, `faults/${about}.yaml`), "utf8");
   for (const { promise, environment, file, says } of parse(table) as FaultyFile[])
     test(promise, async (t) => t.equal(`${faultsOf(file, environment)?.message}\n`, says));

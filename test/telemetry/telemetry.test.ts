@@ -166,6 +166,7 @@ const NOW: Counts = {
   connections: { inbound: 3, outbound: 4 },
   faults: { abort: 3 },
   fallbacks: { "stale breaker_open the cart": 2 },
+  intercepted: { "outbound http mesh": 7 },
   tcpBytes: { "caller outbound db": 3, "endpoint outbound db": 5 },
   connectionsRefused: { inbound: 0, outbound: 11 },
   discovery: { watches: 12, answered: 13, failed: 14, sources: { current: 15, silent: 16 } },

@@ -1,0 +1,125 @@
+/**
+ * A connection of which it is not known yet what it speaks: its first bytes are read, up to the head of a request if it is one, and
+ * handed on with the socket to what carries it.
+ *
+ * The wait is bounded, because where the server speaks first there would be none: who says nothing in time is carried as it is.
+ */
+import type { Socket } from "node:net";
+import type { Clock, ProxyError, Timer } from "../../core/index.ts";
+import { type ConnectionParts, type OpenConnection, takeOver } from "../downstream/index.ts";
+import { MessageParser, type ParsedRequest } from "../http1/index.ts";
+import { reset } from "../reset.ts";
+import { type Spoken, spokenBy } from "./first-bytes.ts";
+
+/** A connection that can be given what was read before it was made. */
+export interface Carrier extends OpenConnection {
+  onRead(bytes: Buffer, length: number): void;
+}
+
+/** @param head undefined where there is none, or none that could be read */
+export type OnHeard = (
+  socket: Socket,
+  as: Spoken | "silent",
+  head: ParsedRequest | undefined,
+  parts: ConnectionParts,
+) => Carrier;
+
+const END_OF_HEAD = "\r\n\r\n";
+
+export class Listening implements OpenConnection {
+  readonly #parts: ConnectionParts;
+  readonly #clock: Clock;
+  readonly #onHeard: OnHeard;
+  readonly #socket: Socket;
+  #read: Buffer = Buffer.alloc(0);
+  #timer: Timer;
+  #isHttp = false;
+  #carrier: Carrier | undefined;
+  #over = false;
+
+  /** @param silenceMs how long it may say nothing */
+  constructor(accepted: Socket, parts: ConnectionParts, clock: Clock, silenceMs: number, onHeard: OnHeard) {
+    this.#parts = parts;
+    this.#clock = clock;
+    this.#onHeard = onHeard;
+    this.#socket = takeOver(accepted, (bytes, length) => this.#onRead(bytes, length));
+    this.#socket.on("end", () => this.#decide());
+    this.#socket.on("error", () => {});
+    this.#socket.on("close", () => this.#onClosed());
+    this.#timer = clock.schedule(silenceMs, () => this.#decide());
+  }
+
+  get unread(): boolean {
+    return this.#carrier?.unread === true;
+  }
+
+  leaveTunnel(): void {
+    this.#carrier?.leaveTunnel();
+  }
+
+  closeIfIdle(): void {
+    if (this.#carrier === undefined) this.#socket.destroy();
+    else this.#carrier.closeIfIdle();
+  }
+
+  destroy(reason: ProxyError): void {
+    if (this.#carrier === undefined) reset(this.#socket);
+    else this.#carrier.destroy(reason);
+  }
+
+  #onRead(bytes: Buffer, length: number): void {
+    this.#read = Buffer.concat([this.#read, bytes.subarray(0, length)]);
+    const spoken = spokenBy(this.#read);
+    if (spoken === "undecided") return;
+    const { limits, headMs } = this.#parts.options;
+    const isWhole =
+      spoken !== "http" || this.#read.includes(END_OF_HEAD) || this.#read.length > limits.headBytes;
+    if (isWhole) {
+      this.#decide();
+    } else if (!this.#isHttp) {
+      // It has begun to speak, and a head has its own time.
+      this.#isHttp = true;
+      this.#timer.cancel();
+      this.#timer = this.#clock.schedule(headMs, () => this.#decide());
+    }
+  }
+
+  #decide(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#timer.cancel();
+    const read = this.#read;
+    const spoken = spokenBy(read);
+    const as = read.length === 0 ? "silent" : spoken === "undecided" ? "other" : spoken;
+    for (const event of ["end", "error", "close"]) this.#socket.removeAllListeners(event);
+    const parts = { ...this.#parts, onClosed: () => this.#parts.onClosed(this) };
+    const carrier = this.#onHeard(this.#socket, as, as === "http" ? this.#head(read) : undefined, parts);
+    this.#carrier = carrier;
+    if (read.length > 0) carrier.onRead(read, read.length);
+  }
+
+  #head(read: Buffer): ParsedRequest | undefined {
+    let head: ParsedRequest | undefined;
+    const { parseHead, options } = this.#parts;
+    const parser = new MessageParser<ParsedRequest>(parseHead, options.limits, {
+      onHead: (found) => {
+        head ??= found;
+      },
+      onData() {},
+      onEnd() {},
+    });
+    try {
+      parser.execute(read, 0, read.length);
+    } catch {
+      // Whoever carries it, if it is carried as HTTP at all, finds the fault again and says so.
+    }
+    return head;
+  }
+
+  #onClosed(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#timer.cancel();
+    this.#parts.onClosed(this);
+  }
+}

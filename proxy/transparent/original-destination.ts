@@ -1,0 +1,74 @@
+/**
+ * Where a connection was going before the kernel redirected it: SO_ORIGINAL_DST, which Node has no word for.
+ *
+ * Asked through node:ffi, which Node has from 26 on, and loaded only where connections are redirected. Not a native addon: that would
+ * have to be built, or shipped, for every machine, for one system call. A connection that was not redirected has no entry, and was
+ * going where it came.
+ */
+import type { Socket } from "node:net";
+
+export interface Address {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What of a socket says which file descriptor is its. Undocumented, as in downstream/take-over.ts. */
+interface WithDescriptor {
+  readonly _handle: { readonly fd: number } | null;
+}
+
+// linux/in.h, linux/in6.h and linux/netfilter_ipv4.h: the option has the same number for both families.
+const SOL_IP = 0;
+const SOL_IPV6 = 41;
+const SO_ORIGINAL_DST = 80;
+const SOCKADDR_IN_BYTES = 16;
+const SOCKADDR_IN6_BYTES = 28;
+
+const MAPPED = "::ffff:";
+
+/**
+ * Makes the function that asks.
+ * @throws Error with what is missing here
+ */
+export function originalDestinations(): (socket: Socket) => Address {
+  const getsockopt = loadGetsockopt();
+  // Calls do not overlap.
+  const bytes = Buffer.alloc(SOCKADDR_IN6_BYTES);
+  const length = Buffer.alloc(4);
+  return (socket) => {
+    const { localAddress = "", localPort = 0 } = socket;
+    const plain = localAddress.startsWith(MAPPED) ? localAddress.slice(MAPPED.length) : localAddress;
+    const isV6 = plain.includes(":");
+    const fd = (socket as unknown as WithDescriptor)._handle?.fd ?? -1;
+    length.writeInt32LE(isV6 ? SOCKADDR_IN6_BYTES : SOCKADDR_IN_BYTES);
+    if (fd < 0 || getsockopt(fd, isV6 ? SOL_IPV6 : SOL_IP, SO_ORIGINAL_DST, bytes, length) !== 0)
+      return { address: plain, port: localPort };
+    return { address: isV6 ? v6Text(bytes) : bytes.subarray(4, 8).join("."), port: bytes.readUInt16BE(2) };
+  };
+}
+
+function loadGetsockopt() {
+  if (process.platform !== "linux") throw new Error("mode transparent needs Linux, whose kernel redirects");
+  // It would be said with every start that it is an experiment.
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    const ffi = process.getBuiltinModule("node:ffi");
+    if (ffi === undefined) throw new Error("this Node has no node:ffi");
+    return ffi.dlopen(null, {
+      getsockopt: { return: "int32", arguments: ["int32", "int32", "int32", "buffer", "buffer"] },
+    }).functions.getsockopt;
+  } catch (thrown) {
+    throw new Error(
+      `mode transparent needs node:ffi, which Node has from 26 on, without --no-experimental-ffi: ${(thrown as Error).message}`,
+    );
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+/** In the usual form, as Node writes addresses: the longest run of zeros is left out. */
+function v6Text(bytes: Buffer): string {
+  const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(8 + 2 * i).toString(16));
+  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
+}
