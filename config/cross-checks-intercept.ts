@@ -6,7 +6,7 @@ import type { Complaint } from "./issues.ts";
 import type { Config } from "./shape.ts";
 
 export function interceptFaults(config: Config): Complaint[] {
-  const { outbound, inbound, upstreams, service } = config;
+  const { outbound, inbound, upstreams } = config;
   const faults: Complaint[] = [];
   if (outbound.mode !== "transparent") {
     const { ports, unknown } = outbound.intercepted;
@@ -20,8 +20,6 @@ export function interceptFaults(config: Config): Complaint[] {
         message: "expected it only with mode transparent, got explicit",
       });
   }
-  if (inbound.mode === "transparent" && service === undefined)
-    faults.push({ path: ["inbound", "mode"], message: "expected a service with mode transparent, got none" });
   for (const [side, { mode, listener }] of Object.entries({ outbound, inbound }))
     if (mode === "transparent" && listener.listen.port === 0)
       faults.push({

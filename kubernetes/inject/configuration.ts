@@ -22,9 +22,10 @@ export function configurationText(plan: PodPlan, probes: readonly AppProbe[]): s
       { probes: probes.length === 0 ? undefined : probes },
     ),
   };
+  const mode = plan.transparent ? { mode: "transparent" } : {};
   const listening = {
-    inbound: { listen: `0.0.0.0:${ports.inbound}` },
-    outbound: { listen: `127.0.0.1:${ports.outbound}` },
+    inbound: { ...mode, listen: `0.0.0.0:${ports.inbound}` },
+    outbound: { ...mode, listen: `127.0.0.1:${ports.outbound}` },
   };
   const value =
     configMap !== undefined
