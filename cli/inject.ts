@@ -8,27 +8,17 @@ import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { text } from "node:stream/consumers";
 import {
-  type AnnotationName,
   type ManifestFault,
   type ManifestResult,
   type ObjectReport,
   processManifests,
-  readDefaults,
   type Work,
 } from "../kubernetes/index.ts";
 import { type Arguments, UsageError } from "./command.ts";
-import { version } from "./own-program.ts";
+import { injectOptions } from "./inject-options.ts";
 
 const MANIFEST = /\.(?:ya?ml|json)$/;
 const STANDARD_INPUT = "-";
-
-/** Options that say what annotations say, where a pod has none. */
-const AS_ANNOTATION: Readonly<Record<string, AnnotationName>> = {
-  image: "image",
-  config: "config",
-  discovery: "discovery",
-  "log-level": "log-level",
-};
 
 /** @returns 0 when it is done, 1 when a manifest is at fault or cannot be read; nothing is written then */
 export async function inject({ options, words }: Arguments): Promise<number> {
@@ -61,19 +51,7 @@ export async function inject({ options, words }: Arguments): Promise<number> {
 
 function workOf(options: Arguments["options"]): Work {
   if (options["uninject"] === true) return "uninject";
-  const given: Partial<Record<AnnotationName, string>> = {};
-  for (const [option, name] of Object.entries(AS_ANNOTATION)) {
-    const value = options[option];
-    if (typeof value === "string") given[name] = value;
-  }
-  if (options["classic"] === true) given.sidecar = "classic";
-  if (options["transparent"] === true) given.mode = "transparent";
-  const read = readDefaults(given);
-  if ("expected" in read) {
-    const got = JSON.stringify(given[read.name]);
-    throw new UsageError(`--${read.name}: expected ${read.expected}, got ${got}`);
-  }
-  return { inject: { defaults: read.defaults, image: `heddle:${version()}` } };
+  return { inject: injectOptions(options) };
 }
 
 interface Manifest {

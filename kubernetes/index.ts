@@ -17,3 +17,12 @@ export {
   type Work,
 } from "./inject/index.ts";
 export { BACKENDS, type Backend, downScript, RedirectFault, readRules, upScript } from "./redirect/index.ts";
+export {
+  type AdmissionPolicy,
+  answerReview,
+  jsonPatch,
+  WEBHOOK_METRICS,
+  Webhook,
+  type WebhookAddresses,
+  type WebhookOptions,
+} from "./webhook/index.ts";

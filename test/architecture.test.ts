@@ -14,7 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   discovery: ["core", "resilience"],
   config: ["core", "balancing", "resilience", "telemetry", "discovery"],
   proxy: ["core", "balancing", "resilience", "telemetry", "discovery", "config"],
-  kubernetes: ["config"],
+  kubernetes: ["core", "config"],
   cli: ["core", "config", "telemetry", "proxy", "kubernetes"],
 };
 
@@ -32,6 +32,7 @@ const INNER_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/admin": ["core", "resilience", "discovery", "config", "telemetry", "proxy"],
   "kubernetes/inject": ["config"],
   "kubernetes/redirect": [],
+  "kubernetes/webhook": ["core", "kubernetes"],
 };
 
 const PURE_ROOMS = ["core", "balancing", "resilience", "proxy/http1"];

@@ -1,5 +1,6 @@
 export { ANNOTATIONS, type AnnotationName, PREFIX } from "./annotations.ts";
 export { CONSUL_FOLLOWED } from "./consul-annotations.ts";
+export { type Fields, fieldsAt, isFields, textAt } from "./fields.ts";
 export {
   type ManifestFault,
   type ManifestResult,

@@ -1,0 +1,4 @@
+export { type AdmissionPolicy, answerReview } from "./admission.ts";
+export { WEBHOOK_METRICS } from "./counts.ts";
+export { jsonPatch } from "./json-patch.ts";
+export { Webhook, type WebhookAddresses, type WebhookOptions } from "./webhook.ts";
