@@ -111,6 +111,21 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     words: [0, 0],
     act: async (given) => (await import("./webhook.ts")).webhook(given),
   },
+  "webhook-certificate": {
+    usage: "webhook-certificate --namespace NAMESPACE [--name heddle-webhook] [--valid 365d]",
+    about: "make the certificate of the webhook in its cluster, or renew it; for a Job",
+    options: {
+      namespace: { type: "string" },
+      name: { type: "string", default: "heddle-webhook" },
+      valid: { type: "string", default: "365d" },
+      "renew-within": { type: "string", default: "90d" },
+      "api-server": { type: "string" },
+      "token-file": { type: "string" },
+      "ca-file": { type: "string" },
+    },
+    words: [0, 0],
+    act: async (given) => (await import("./webhook-certificate.ts")).webhookCertificate(given),
+  },
   demo: {
     usage: "demo [--rate 20] [--seconds N]",
     about: "bring up a small mesh on this machine and watch it",

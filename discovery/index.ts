@@ -35,6 +35,7 @@ export {
 export { NO_LIMIT_MS } from "./consul/values.ts";
 export { type LabelledEndpoint, SourceFactory, type SourceOptions } from "./create-source.ts";
 export { createProbe } from "./health/create-probe.ts";
+export { type ClusterAccess, type ConfiguredAccess, clusterAccess } from "./kubernetes/cluster-access.ts";
 export { MERGES, type Merge } from "./merge.ts";
 export { LastGood } from "./outage/last-good.ts";
 export { QuestionLimit } from "./question-limit.ts";

@@ -20,7 +20,9 @@ export { BACKENDS, type Backend, downScript, RedirectFault, readRules, upScript 
 export {
   type AdmissionPolicy,
   answerReview,
+  type CertificateOrder,
   jsonPatch,
+  provideClusterCertificate,
   WEBHOOK_METRICS,
   Webhook,
   type WebhookAddresses,

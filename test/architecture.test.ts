@@ -14,7 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   discovery: ["core", "resilience"],
   config: ["core", "balancing", "resilience", "telemetry", "discovery"],
   proxy: ["core", "balancing", "resilience", "telemetry", "discovery", "config"],
-  kubernetes: ["core", "config"],
+  kubernetes: ["core", "discovery", "config"],
   cli: ["core", "config", "telemetry", "proxy", "kubernetes"],
 };
 
@@ -32,7 +32,7 @@ const INNER_ROOMS: Readonly<Record<string, readonly string[]>> = {
   "proxy/admin": ["core", "resilience", "discovery", "config", "telemetry", "proxy"],
   "kubernetes/inject": ["config"],
   "kubernetes/redirect": [],
-  "kubernetes/webhook": ["core", "kubernetes"],
+  "kubernetes/webhook": ["core", "discovery", "kubernetes"],
 };
 
 const PURE_ROOMS = ["core", "balancing", "resilience", "proxy/http1"];
@@ -45,7 +45,14 @@ const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The one place that reads clock and dice, and those that stand outside of the proxy. */
-const MAY_READ_CLOCK = [/^proxy\/system\.ts$/, /^cli\/demo\//, /^cli\/pause\.ts$/, /^telemetry\/logger\.ts$/];
+const MAY_READ_CLOCK = [
+  /^proxy\/system\.ts$/,
+  /^cli\/demo\//,
+  /^cli\/pause\.ts$/,
+  /^telemetry\/logger\.ts$/,
+  // It makes dates of the times that it is given.
+  /^kubernetes\/webhook\/certificates\.ts$/,
+];
 
 const MOST_LINES = 400;
 const MOST_TEST_LINES = 600;

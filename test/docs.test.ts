@@ -7,7 +7,7 @@ import { COMMANDS } from "../cli/commands.ts";
 import { parseConfig } from "../config/index.ts";
 import { settings } from "../config/reference.ts";
 import { ERROR_KINDS } from "../core/index.ts";
-import { ANNOTATIONS, CONSUL_FOLLOWED, PREFIX } from "../kubernetes/index.ts";
+import { ANNOTATIONS, CONSUL_FOLLOWED, PREFIX, WEBHOOK_METRICS } from "../kubernetes/index.ts";
 import { ADMIN_PAGES, methodsOf } from "../proxy/admin/index.ts";
 import { DEFAULT_LIMITS, FAULT_REASONS, reasonPhrase } from "../proxy/http1/index.ts";
 import { CHUNK_LINE_BYTES, INTERIM_COUNT } from "../proxy/http1/limits.ts";
@@ -217,7 +217,7 @@ test("docs/admin.md lists every page of the admin port with its method, and no o
   });
 });
 
-test("docs/kubernetes.md lists every annotation with what it expects and what holds without it, and no other", async (t) => {
+test("docs/kubernetes.md lists every annotation with what it expects and what holds without it, and every metric of the webhook, and no other", async (t) => {
   const part = (name: string) =>
     new RegExp(`<!-- ${name}:begin -->\\n(.*?)<!-- ${name}:end -->`, "s").exec(
       page("docs/kubernetes.md"),
@@ -233,6 +233,15 @@ test("docs/kubernetes.md lists every annotation with what it expects and what ho
     ),
   );
   t.same(firstColumn(part("consul")), CONSUL_FOLLOWED);
+  t.same(
+    Object.fromEntries(
+      [...part("webhook-metrics").matchAll(/^\| `(\w+)` \| (.+) \|$/gm)].map(([, name, what]) => [
+        name,
+        what,
+      ]),
+    ),
+    WEBHOOK_METRICS,
+  );
 });
 
 test("docs/dependencies.md names every dependency, and no other", async (t) => {

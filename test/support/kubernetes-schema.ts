@@ -7,9 +7,17 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MutatingWebhookConfiguration } from "kubernetes-models/admissionregistration.k8s.io/v1";
 import { DaemonSet, Deployment, ReplicaSet, StatefulSet } from "kubernetes-models/apps/v1";
 import { CronJob, Job } from "kubernetes-models/batch/v1";
-import { Pod, ReplicationController } from "kubernetes-models/v1";
+import { PodDisruptionBudget } from "kubernetes-models/policy/v1";
+import {
+  ClusterRole,
+  ClusterRoleBinding,
+  Role,
+  RoleBinding,
+} from "kubernetes-models/rbac.authorization.k8s.io/v1";
+import { Namespace, Pod, ReplicationController, Service, ServiceAccount } from "kubernetes-models/v1";
 
 interface Validated {
   validate(): void;
@@ -17,13 +25,22 @@ interface Validated {
 
 /** Each with the folder of its declaration. */
 const MODELS: Readonly<Record<string, readonly [new (data: never) => Validated, folder: string]>> = {
+  ClusterRole: [ClusterRole, "rbac.authorization.k8s.io/v1"],
+  ClusterRoleBinding: [ClusterRoleBinding, "rbac.authorization.k8s.io/v1"],
   CronJob: [CronJob, "batch/v1"],
   DaemonSet: [DaemonSet, "apps/v1"],
   Deployment: [Deployment, "apps/v1"],
   Job: [Job, "batch/v1"],
+  MutatingWebhookConfiguration: [MutatingWebhookConfiguration, "admissionregistration.k8s.io/v1"],
+  Namespace: [Namespace, "v1"],
   Pod: [Pod, "v1"],
+  PodDisruptionBudget: [PodDisruptionBudget, "policy/v1"],
   ReplicaSet: [ReplicaSet, "apps/v1"],
   ReplicationController: [ReplicationController, "v1"],
+  Role: [Role, "rbac.authorization.k8s.io/v1"],
+  RoleBinding: [RoleBinding, "rbac.authorization.k8s.io/v1"],
+  Service: [Service, "v1"],
+  ServiceAccount: [ServiceAccount, "v1"],
   StatefulSet: [StatefulSet, "apps/v1"],
 };
 
@@ -31,7 +48,7 @@ const PACKAGE = join(dirname(fileURLToPath(import.meta.resolve("kubernetes-model
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** What is wrong with an object of one of the kinds that have pods; empty when nothing is. */
+/** What is wrong with an object of one of these kinds; empty when nothing is. */
 export function schemaProblems(object: Fields): string[] {
   const found = MODELS[String(object["kind"])];
   if (found === undefined) return [`no schema for ${object["kind"]}`];
