@@ -20,6 +20,14 @@ COPY cli cli
 COPY build build
 RUN npm run build:binary && npm run build:image -- --root-only
 
+# For the init container of pods whose traffic is redirected: `heddle redirect up` hands a script to a shell and to nft.
+# docker build --target redirect --tag heddle:VERSION-redirect .
+FROM debian:bookworm-slim AS redirect
+RUN apt-get update && apt-get install -y --no-install-recommends nftables && rm -rf /var/lib/apt/lists/*
+COPY --from=build /heddle/out/heddle /usr/bin/heddle
+ENTRYPOINT ["/usr/bin/heddle"]
+CMD ["redirect", "up"]
+
 FROM scratch
 COPY --from=build /heddle/out/root /
 LABEL org.opencontainers.image.title="heddle" \

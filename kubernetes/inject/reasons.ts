@@ -54,7 +54,7 @@ export function warningsFor(pod: Fields, plan: PodPlan, kind: string | undefined
     );
   if (plan.transparent)
     warnings.push(
-      "transparent mode needs a namespace that allows NET_ADMIN, and an image that has a shell and nft or iptables, which that of the executable alone has not",
+      `transparent mode needs a namespace that allows NET_ADMIN, and the image ${plan.redirectImage}`,
     );
   if (!plan.native && listAt(spec, "initContainers").length > 0)
     warnings.push("its init containers run before the classic sidecar, and so without the mesh");

@@ -107,6 +107,24 @@ test("in explicit mode a pod stays one that the restricted Pod Security Standard
   t.same(names(pod, "initContainers"), ["heddle-redirect", "heddle"]);
 });
 
+test("redirection has an image of its own, as that of the sidecar has no shell: by its tag, or by an annotation", async (t) => {
+  const redirectImage = (annotations: Readonly<Record<string, string>>) => {
+    const pod = podFrom(injectPod(podWith(annotations), optionsOf({ mode: "transparent" })));
+    return containerOf(pod, "heddle-redirect")!["image"];
+  };
+  t.equal(redirectImage({ "heddle.dev/image": "heddle:1.0" }), "heddle:1.0-redirect");
+  t.equal(
+    redirectImage({ "heddle.dev/image": "registry:5000/heddle" }),
+    "registry:5000/heddle:latest-redirect",
+  );
+  const digest = `heddle@sha256:${"a".repeat(64)}`;
+  t.equal(redirectImage({ "heddle.dev/image": digest, "heddle.dev/redirect-image": "other:2" }), "other:2");
+  t.match(injectPod(podWith({ "heddle.dev/image": digest }), optionsOf({ mode: "transparent" })), {
+    faults: [{ message: /^expected heddle\.dev\/redirect-image beside the image heddle@sha256:a+: / }],
+  });
+  t.match(injectPod(podWith({ "heddle.dev/image": digest }), optionsOf()), { outcome: "injected" });
+});
+
 test("annotations say what the sidecar is like", async (t) => {
   const pod = podFrom(
     injectPod(
