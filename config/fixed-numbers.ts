@@ -40,6 +40,21 @@ export const FIXED_NUMBERS: readonly FixedNumber[] = [
   ...of("proxy/data-plane.ts", [
     ["LEAVE_MS", "ms", "How long callers of a closed listener may leave their connection unused."],
   ]),
+  ...of("proxy/tcp/endpoint-connection.ts", [
+    [
+      "KEEP_ALIVE_MS",
+      "ms",
+      "How long a TCP connection is silent before the kernel asks whether its peer is there.",
+    ],
+  ]),
+  ...of("proxy/tcp/pass-on.ts", [
+    [
+      "CONNECT_MS",
+      "ms",
+      "How long a connection to where a stranger was going may take, in transparent mode.",
+    ],
+    ["IDLE_MS", "ms", "How long such a connection may carry nothing."],
+  ]),
   ...of("proxy/http1/limits.ts", [
     ["CHUNK_LINE_BYTES", "bytes", "The longest line of a chunk's size."],
     ["INTERIM_COUNT", "", "The most interim answers (1xx) before a final one."],
