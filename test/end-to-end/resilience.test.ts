@@ -238,7 +238,7 @@ test("every wait has its limit, and each limit its own code", async (t) => {
 outbound: { listen: 127.0.0.1:0, headTimeout: 80ms, bodyTimeout: 80ms }
 upstreams:
   attempt: { endpoints: ["${silent.address}"], timeouts: { attempt: 50ms } }
-  request: { endpoints: ["${silent.address}"], timeouts: { attempt: 60ms, request: 90ms }, retries: { on: [timeout] } }
+  request: { endpoints: ["${silent.address}"], timeouts: { request: 90ms }, retries: { on: [timeout] } }
   stuck: { endpoints: ["${stuck.address}"], timeouts: { idle: 50ms } }
   full: { endpoints: ["${silent.address}"], timeouts: { attempt: 70ms }, limits: { requests: 1, pending: 1 } }
 `,
