@@ -266,6 +266,9 @@ function timeoutFaults(config: Config, isSet: IsSet): Complaint[] {
     };
     bound(["timeouts", "attempt"], timeouts.attemptMs, "timeouts.request", timeouts.requestMs);
     bound(["timeouts", "connect"], timeouts.connectMs, "timeouts.request", timeouts.requestMs);
+    const { shadowRequestMs = 0, shadowAttemptMs = 0 } = timeouts;
+    bound(["timeouts", "shadowRequest"], shadowRequestMs, "timeouts.request", timeouts.requestMs);
+    bound(["timeouts", "shadowAttempt"], shadowAttemptMs, "timeouts.attempt", timeouts.attemptMs);
     bound(["retries", "backoff", "base"], retries.backoff.baseMs, "backoff.max", retries.backoff.maxMs);
   }
   return faults;

@@ -9,6 +9,7 @@ export const LIMITS: Sentences = {
   pending: "Requests that may wait for their turn, and as many for a connection.",
   requests: "Requests under way, until the last byte of their answer.",
   queueTimeout: "How long a request may wait for its turn.",
+  mode: "`shadow` lets all through and counts what `requests`, `pending` and `queueTimeout` would have refused.",
   adaptive: "Finds out by latency how many requests are enough, up to `requests`; see docs/overload.md.",
   ...under("adaptive", {
     enabled: "Whether it is found out.",

@@ -22,6 +22,8 @@ const LISTENER: Sentences = {
 const TIMEOUTS: Sentences = {
   "": "How long to wait for what.",
   connect: "Until a connection with an endpoint is made.",
+  shadowRequest: "A shorter `request` that is tried: what it would have ended is counted, and nothing ends.",
+  shadowAttempt: "A shorter `attempt` that is tried in the same way.",
   attempt: "From the last byte of the request sent to the first of the answer, for each attempt.",
   request: "For the whole request with all its attempts and waits, until the head of the answer.",
   idle: "Between two pieces of an answer's body.",

@@ -33,6 +33,8 @@ const adaptive = withDefaults(
   ),
 );
 
+const LIMIT_MODE = "enforce or shadow";
+
 export const limits = withDefaults(
   v.pipe(
     section({
@@ -40,6 +42,7 @@ export const limits = withDefaults(
       pending: v.optional(wholeNumber(0, 1_000_000), 1024),
       requests: v.optional(wholeNumber(1, 1_000_000), 1024),
       queueTimeout: v.optional(duration(), "1s"),
+      mode: v.optional(v.picklist(["enforce", "shadow"], LIMIT_MODE), "enforce"),
       adaptive,
     }),
     v.transform(({ queueTimeout, adaptive: found, ...most }) => ({

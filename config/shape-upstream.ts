@@ -28,6 +28,8 @@ export const timeoutsWith = (attemptMs: number, request: string) =>
         request: v.optional(duration(), request),
         idle: v.optional(duration(), "60s"),
         tunnelIdle: v.optional(duration(), "1h"),
+        shadowRequest: v.optional(duration()),
+        shadowAttempt: v.optional(duration()),
       }),
       v.transform((t) => ({
         // Without a word about them, a short request time-out is not contradicted by what is usual.
@@ -36,6 +38,8 @@ export const timeoutsWith = (attemptMs: number, request: string) =>
         requestMs: t.request,
         idleMs: t.idle,
         tunnelIdleMs: t.tunnelIdle,
+        ...(t.shadowRequest === undefined ? {} : { shadowRequestMs: t.shadowRequest }),
+        ...(t.shadowAttempt === undefined ? {} : { shadowAttemptMs: t.shadowAttempt }),
       })),
     ),
   );

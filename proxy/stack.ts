@@ -33,6 +33,7 @@ import {
   type RetrySwitch,
   rateLimit,
   retry,
+  shadowTimeout,
 } from "../resilience/index.ts";
 import { type AccessLogWriter, accessLog, metrics, type RequestTally } from "../telemetry/index.ts";
 import { healthQuestion, unlessHealth } from "./health-question.layer.ts";
@@ -284,6 +285,10 @@ function upstreamLayers(parts: StackParts, to: Upstream, lane: Lane): Layer[] {
   return [
     // Outermost, so that what is sent again is what was sent before. Only where a route asks for it.
     ...(lane.rewrite === undefined ? [] : [rewrite(lane.rewrite)]),
+    // Around all that the limit which holds covers. Only where a shorter one is tried.
+    ...(timeouts.shadowRequestMs === undefined
+      ? []
+      : [shadowTimeout(parts.clock, timeouts.shadowRequestMs, "deadline_exceeded")]),
     // Outside the limit, so that waiting for a turn uses up the request's time.
     deadline(parts.clock, { requestMs: lane.requestMs ?? timeouts.requestMs }),
     // Directly inside, as only the deadline is to hear of a fault that holds a request back.
@@ -334,6 +339,10 @@ function endpointLayers(parts: StackParts, of: Upstream, to: UpstreamEndpoint): 
     load(of, to, parts.clock),
     // Inside it, as what an endpoint says of its load is no part of its answer. Only where the algorithm goes by it.
     ...(of.choice.loadProbes === undefined ? [] : [heardLoad(of.choice.loadProbes, to, parts.clock)]),
+    // As for the whole request, for each attempt.
+    ...(of.options.timeouts.shadowAttemptMs === undefined
+      ? []
+      : [shadowTimeout(parts.clock, of.options.timeouts.shadowAttemptMs, "attempt_timeout")]),
     // Innermost: it judges the endpoint alone, by the outcome of every single attempt.
     breakerLayer(to.breaker, to.key, of.breakers.rules),
   ];

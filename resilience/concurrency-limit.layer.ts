@@ -5,6 +5,9 @@
  * A limit that adapts is told how long a request took until the head of its answer, where that says something of the
  * upstream: an answer to the first attempt that is no failure, or no answer in time, which would have taken longer. A failure
  * may come at once, and a second attempt has waited for the first.
+ *
+ * In shadow the same books are kept of requests that do not wait: one that would have waited takes its place in the queue, and its
+ * permit when its turn would have come, while it is under way already.
  */
 import {
   asProxyError,
@@ -51,6 +54,34 @@ export function concurrencyLimit(clock: Clock, limit: ConcurrencyLimit): Layer {
     });
   }
 
+  function queueInShadow(exchange: Exchange): void {
+    let holds = false;
+    const mine = new Turn(
+      criticalityRank(exchange),
+      () => {
+        holds = true;
+        late.cancel();
+      },
+      () => {
+        late.cancel();
+        exchange.wouldRefuse("overflow");
+      },
+    );
+    if (!limit.tryQueue(mine, clock.recentMs)) {
+      exchange.wouldRefuse("overflow");
+      return;
+    }
+    const late = clock.schedule(queueMs, () => {
+      limit.leave(mine);
+      exchange.wouldRefuse("queue_timeout");
+    });
+    exchange.onSettled(() => {
+      late.cancel();
+      if (holds) release();
+      else limit.leave(mine);
+    });
+  }
+
   function tooLate(fail: (reason: ProxyError) => void) {
     return clock.schedule(queueMs, () =>
       fail(new ProxyError("queue_timeout", `it had no turn within ${queueMs} ms`, { headers: LATER })),
@@ -69,6 +100,13 @@ export function concurrencyLimit(clock: Clock, limit: ConcurrencyLimit): Layer {
           throw deadlineExceeded(exchange, "the deadline passed while waiting for queue");
         return admitted(exchange);
       }
+      if (limit.options.mode === "shadow")
+        return (exchange) => {
+          if (exchange.asksForHealth) return next(exchange);
+          if (limit.tryAcquire(clock.recentMs)) exchange.onSettled(release);
+          else queueInShadow(exchange);
+          return admitted(exchange);
+        };
       return (exchange) => {
         // Few at a time, which was seen to further out.
         if (exchange.asksForHealth) return next(exchange);

@@ -20,6 +20,8 @@ export interface ConcurrencyOptions {
   readonly pending: number;
   /** How long one may wait for its turn. */
   readonly queueMs: number;
+  /** In shadow all are let through, and those that would have been refused are noted. */
+  readonly mode?: "enforce" | "shadow" | undefined;
   /** Undefined where `requests` is the limit; else it is the most that the limit may become. */
   readonly adaptive?: AdaptiveOptions | undefined;
 }

@@ -21,6 +21,9 @@ export interface TimeoutOptions {
   readonly idleMs: number;
   /** How long a connection that was upgraded may carry nothing, either way. */
   readonly tunnelIdleMs: number;
+  /** Shorter ones that are tried and end nothing, see shadow-timeout.layer.ts; undefined for none. */
+  readonly shadowRequestMs?: number | undefined;
+  readonly shadowAttemptMs?: number | undefined;
 }
 
 export function deadline(clock: Clock, options: Pick<TimeoutOptions, "requestMs">): Layer {
