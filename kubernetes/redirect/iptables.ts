@@ -16,9 +16,13 @@ const JUMPS = [
 type Family = "iptables" | "ip6tables";
 
 export function iptablesUp(rules: RedirectRules): string {
-  return families(rules.ipv6)
-    .map((family) => up(family, rules))
-    .join("");
+  return (
+    families(rules.ipv6)
+      .map((family) => up(family, rules))
+      // An earlier run may have redirected IPv6. Where there is no tool for it, there is nothing to take away.
+      .concat(rules.ipv6 ? [] : [removal("ip6tables")])
+      .join("")
+  );
 }
 
 /** @param ipv6 whether there is a tool for IPv6 at all */
@@ -45,13 +49,16 @@ function up(family: Family, rules: RedirectRules): string {
 }
 
 function down(family: Family): string {
+  // Without the right to, all of the others would fail in silence.
+  return `${family} -w -t nat -S >/dev/null\n${removal(family)}`;
+}
+
+function removal(family: Family): string {
   const quiet = (words: string) => `${family} -w -t nat ${words} 2>/dev/null`;
-  const removals = JUMPS.map(
+  return JUMPS.map(
     ([from, to]) =>
       `while ${quiet(`-D ${from} -p tcp -j ${to}`)}; do :; done\n${quiet(`-F ${to}`)} || :\n${quiet(`-X ${to}`)} || :\n`,
-  );
-  // Without the right to, all of the others would fail in silence.
-  return `${family} -w -t nat -S >/dev/null\n${removals.join("")}`;
+  ).join("");
 }
 
 function outbound(family: Family, { uids, gids, outbound: rules, outboundPort }: RedirectRules): string[] {

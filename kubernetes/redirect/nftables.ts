@@ -32,6 +32,7 @@ function outbound({
   ipv6,
 }: RedirectRules): string[] {
   const redirect = `${tcp(only)} redirect to :${outboundPort}`;
+  const destinations = onlyTo === undefined ? [redirect] : to(onlyTo).map((one) => `${one} ${redirect}`);
   return [
     ...tcpOnly(ipv6),
     ...(uids.length === 0 ? [] : [`meta skuid { ${uids.join(", ")} } return`]),
@@ -42,7 +43,8 @@ function outbound({
     "ip6 daddr ::1 return",
     ...(not.length === 0 ? [] : [`tcp dport ${set(not)} return`]),
     ...to(notTo).map((destination) => `${destination} return`),
-    ...(onlyTo === undefined ? [redirect] : to(onlyTo).map((destination) => `${destination} ${redirect}`)),
+    // A set of none would be a fault.
+    ...(only?.length === 0 ? [] : destinations),
   ];
 }
 

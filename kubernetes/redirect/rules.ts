@@ -76,7 +76,7 @@ export function readRules(given: GivenRules, ownPorts: readonly number[] = []): 
   return {
     outboundPort: port(outboundPort, "--outbound-port"),
     inboundPort: port(inboundPort, "--inbound-port"),
-    uids: unique([...ids(uid, "--uid"), ...ids(given.excludeUids, "--exclude-uids")]),
+    uids: unique([...sidecars(uid), ...ids(given.excludeUids, "--exclude-uids")]),
     gids: ids(given.gid, "--gid"),
     outbound: {
       only: only(given.includeOutboundPorts, "--include-outbound-ports"),
@@ -126,6 +126,13 @@ function ids(words: string | undefined, name: string): number[] {
     if (id === undefined) throw fault(name, "the number of a user or group", word);
     return id;
   });
+}
+
+/** Not none: the sidecar's own traffic would come back to it for ever. */
+function sidecars(words: string): number[] {
+  const own = ids(words, "--uid");
+  if (own.length === 0) throw fault("--uid", "the number of the user that the sidecar runs as", words);
+  return own;
 }
 
 function ports(words: string | undefined, name: string): Ports[] {
