@@ -48,20 +48,26 @@ export class App implements AppsEnd {
   start(addresses: SidecarAddresses): void {
     if (this.#isOver) return;
     const [program, ...words] = this.#command;
-    const child = spawn(program!, words, {
-      stdio: "inherit",
-      env: { ...process.env, ...whereToCall(addresses) },
-    });
+    const cannot = ({ code, message }: NodeJS.ErrnoException) => {
+      this.#log.error({ command: program, reason: code ?? message }, "the app cannot be started");
+      this.#end(code === "ENOENT" ? NOT_FOUND : NOT_EXECUTABLE);
+    };
+    let child: ChildProcess;
+    try {
+      child = spawn(program!, words, {
+        stdio: "inherit",
+        env: { ...process.env, ...whereToCall(addresses) },
+      });
+    } catch (thrown) {
+      // Node tells of some reasons later and throws the others, such as ENOTDIR and E2BIG.
+      cannot(thrown as NodeJS.ErrnoException);
+      return;
+    }
     this.#child = child;
     child.once("spawn", () => this.#log.info({ command: program, appPid: child.pid }, "the app has started"));
     child.once("error", (thrown: NodeJS.ErrnoException) => {
       // Also told when a signal could not be sent.
-      if (child.pid !== undefined) return;
-      this.#log.error(
-        { command: program, reason: thrown.code ?? thrown.message },
-        "the app cannot be started",
-      );
-      this.#end(thrown.code === "ENOENT" ? NOT_FOUND : NOT_EXECUTABLE);
+      if (child.pid === undefined) cannot(thrown);
     });
     child.once("exit", (code, signal) => {
       this.#log.info({ code, signal }, "the app has ended");

@@ -8,6 +8,8 @@ export function suggestion(word: string, known: readonly string[]): string | und
   let best: string | undefined;
   let bestDistance = most + 1;
   for (const candidate of known) {
+    // The distance is no less than this; a word may be as long as somebody likes.
+    if (Math.abs(word.length - candidate.length) >= bestDistance) continue;
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) {
       best = candidate;

@@ -12,7 +12,7 @@ import type { PodPlan } from "./plan.ts";
 import type { AppProbe } from "./probes.ts";
 import type { WantedUpstream } from "./values.ts";
 
-/** YAML for HEDDLE_CONFIG. */
+/** YAML for HEDDLE_CONFIG, as the sidecar is to read it. */
 export function configurationText(plan: PodPlan, probes: readonly AppProbe[]): string {
   const { ports, configMap } = plan;
   const reached = {
@@ -44,14 +44,21 @@ export function configurationText(plan: PodPlan, probes: readonly AppProbe[]): s
             shutdown: { grace: plan.grace },
           },
         );
-  // $(NAME) would be filled in by the kubelet.
-  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false }).replaceAll("$(", "$$$$(");
+  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
+}
+
+/**
+ * A text as the value of an environment variable in a manifest. The kubelet fills in `$(NAME)` and makes one dollar of two, so what it would
+ * change is doubled; a dollar alone, as in `${POD_IP}`, it leaves as it is.
+ */
+export function forKubelet(text: string): string {
+  return text.replace(/\$+(?=\()|\${2,}/g, (dollars) => dollars + dollars);
 }
 
 /** What the sidecar would say of its configuration when it starts; better said now. Undefined when it is fine. */
 export function configurationFault(text: string): string | undefined {
   try {
-    parseConfig(text.replaceAll("$$(", "$("), "HEDDLE_CONFIG", { POD_IP: "10.0.0.1", HOST_IP: "10.0.0.2" });
+    parseConfig(text, "HEDDLE_CONFIG", { POD_IP: "10.0.0.1", HOST_IP: "10.0.0.2" });
     return undefined;
   } catch (thrown) {
     if (!(thrown instanceof ConfigError)) throw thrown;

@@ -5,6 +5,7 @@
  * there is a way out. A classic sidecar is the first of the containers, and its postStart hook holds the others back: the kubelet waits
  * for the hook before it starts the next one.
  */
+import { forKubelet } from "./configuration.ts";
 import { type Fields, withFields } from "./fields.ts";
 import type { PodPlan } from "./plan.ts";
 
@@ -47,7 +48,7 @@ export function sidecarContainer(plan: PodPlan, configuration: string): Fields {
       env: [
         { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
         { name: "HOST_IP", valueFrom: { fieldRef: { fieldPath: "status.hostIP" } } },
-        { name: "HEDDLE_CONFIG", value: configuration },
+        { name: "HEDDLE_CONFIG", value: forKubelet(configuration) },
       ],
       ports: [
         ...(inbound ? [{ name: "heddle-in", containerPort: ports.inbound }] : []),

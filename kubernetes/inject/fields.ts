@@ -51,3 +51,8 @@ export function withFieldBefore(value: Fields, key: string, field: unknown, befo
   const at = entries.findIndex(([name]) => name === before);
   return Object.fromEntries(entries.toSpliced(at < 0 ? entries.length : at, 0, [key, field]));
 }
+
+/** A text without this end, unless it is all of it. */
+export function withoutEnd(text: string, end: string): string {
+  return text.endsWith(end) && text.length > end.length ? text.slice(0, -end.length) : text;
+}

@@ -2,7 +2,7 @@
  * What a sidecar of this pod is like: everything that was said, with the defaults, and what the pod itself says.
  */
 import type { Said } from "./annotations.ts";
-import { type Fields, fieldsAt, listAt, numberAt, textAt } from "./fields.ts";
+import { type Fields, fieldsAt, listAt, numberAt, textAt, withoutEnd } from "./fields.ts";
 import type { InjectFault } from "./said.ts";
 import type { ConfigMapKey, WantedUpstream } from "./values.ts";
 
@@ -154,7 +154,7 @@ function ownName(pod: Fields): string | undefined {
   const metadata = fieldsAt(pod, "metadata");
   const generated = textAt(metadata, "generateName")?.replace(/-$/, "");
   const hash = textAt(fieldsAt(metadata, "labels"), "pod-template-hash");
-  const stem = hash === undefined ? generated : generated?.replace(new RegExp(`-${hash}$`), "");
+  const stem = hash === undefined || generated === undefined ? generated : withoutEnd(generated, `-${hash}`);
   return textAt(metadata, "name") ?? stem;
 }
 

@@ -35,6 +35,9 @@ export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes
   const probes: AppProbe[] = [];
   const originals: Record<string, unknown> = {};
   const warnings: string[] = [];
+  const owners = new Map<unknown, number>();
+  for (const list of CONTAINER_LISTS)
+    for (const { name } of listAt(spec, list)) owners.set(name, (owners.get(name) ?? 0) + 1);
   let rewritten = spec;
   for (const list of CONTAINER_LISTS) {
     const containers = rewritten[list];
@@ -47,9 +50,11 @@ export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes
         const probe = container[kind];
         if (!isFields(probe)) continue;
         const path = `/app-health/${name}/${kind.replace("Probe", "")}`;
-        const asked = hasOwnName(spec, name)
-          ? askedOf(probe, container, path)
-          : "its name is no container's own";
+        // A name leads to one container and can stand in a path.
+        const asked =
+          owners.get(name) === 1 && /^[a-z0-9-]+$/.test(name)
+            ? askedOf(probe, container, path)
+            : "its name is no container's own";
         if (asked === undefined) continue;
         if (typeof asked === "string") {
           warnings.push(`${kind} of the container ${name} is left as it is: ${asked}`);
@@ -65,12 +70,6 @@ export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes
     rewritten = withFields(rewritten, { [list]: changed });
   }
   return { spec: probes.length === 0 ? spec : rewritten, probes, originals, warnings };
-}
-
-/** Whether a name leads to one container and can stand in a path. */
-function hasOwnName(spec: Fields, name: string): boolean {
-  const all = CONTAINER_LISTS.flatMap((list) => listAt(spec, list)).filter((other) => other["name"] === name);
-  return /^[a-z0-9-]+$/.test(name) && all.length === 1;
 }
 
 /** What the sidecar is to ask; undefined for what runs inside of the container, a text for what it cannot ask. */

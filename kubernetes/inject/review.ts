@@ -4,8 +4,9 @@
  * A pod that comes here has been made from a template, mostly by a controller, and its own name says little. So the name of its workload is
  * led back to from its owner: a sidecar that the webhook adds must register the same service as one that the command adds.
  */
-import { type Fields, fieldsAt, isFields, listAt, textAt } from "./fields.ts";
-import { type InjectOptions, injectPod, type PodOrigin, type PodOutcome, uninjectPod } from "./pod.ts";
+import { type Fields, fieldsAt, isFields, listAt, textAt, withoutEnd } from "./fields.ts";
+import { type InjectOptions, injectPod, type PodOrigin, type PodOutcome } from "./pod.ts";
+import { statusOf } from "./status.ts";
 
 /**
  * @param review an AdmissionReview as the API server sends it
@@ -24,7 +25,8 @@ export function injectReview(review: unknown, options: InjectOptions): PodOutcom
   )
     return { outcome: "skipped", reason: "it is not about a new pod", warnings: [] };
   // The command may have injected it with other options; it would be no help to do it again with ours.
-  if (uninjectPod(pod).outcome === "uninjected") return { outcome: "already", pod, warnings: [] };
+  const read = statusOf(pod);
+  if ("status" in read && read.status !== undefined) return { outcome: "already", pod, warnings: [] };
   return injectPod(pod, options, originOf(pod));
 }
 
@@ -40,8 +42,4 @@ function originOf(pod: Fields): PodOrigin {
   }
   // A CronJob names its Jobs by itself and the minute since 1970.
   return { kind, workload: kind === "Job" ? name.replace(/(?<=.)-\d{8}$/, "") : name };
-}
-
-function withoutEnd(text: string, end: string): string {
-  return text.endsWith(end) && text.length > end.length ? text.slice(0, -end.length) : text;
 }

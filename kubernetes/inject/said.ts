@@ -28,6 +28,8 @@ export interface Reading {
   readonly warnings: readonly string[];
 }
 
+/** More would help nobody, and whoever may create pods could make the webhook think for seconds about words that are not known. */
+const MOST_FAULTS = 50;
 const WRITTEN_BY_HEDDLE = new Set([STATUS, REPLACED]);
 
 /** @param path where the annotations stand */
@@ -44,6 +46,7 @@ export function readAnnotations(
   const faults: InjectFault[] = [];
   const own: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(annotations)) {
+    if (faults.length === MOST_FAULTS) break;
     if (!key.startsWith(PREFIX) || WRITTEN_BY_HEDDLE.has(key)) continue;
     const fault = (message: string) => faults.push({ path: [...path, key], message });
     const name = key.slice(PREFIX.length);

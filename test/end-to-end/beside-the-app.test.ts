@@ -98,7 +98,8 @@ test("an app that is not there or cannot be run is told as a shell would", async
     missing.stderr,
     /"command":"\.\/nowhere-at-all","reason":"ENOENT","msg":"the app cannot be started"/,
   );
-  t.equal(runHeddle(t, [fileURLToPath(import.meta.url)]).status, 126);
+  for (const program of [fileURLToPath(import.meta.url), `${fileURLToPath(import.meta.url)}/inside`, ""])
+    t.equal(runHeddle(t, [program]).status, 126, program);
 });
 
 test("an app is not started beside a sidecar that cannot start, and nothing is read as an app by mistake", async (t) => {

@@ -327,3 +327,17 @@ test("a review for a new pod gives the pod with its sidecar, and any other is le
   t.match(injectReview(review(pod, "Pod", "UPDATE"), optionsOf()), { outcome: "skipped" });
   t.match(injectReview("nonsense", optionsOf()), { outcome: "skipped" });
 });
+
+test("what an annotation says comes through the kubelet as it was said", (t) => {
+  // As Kubernetes describes it: $(NAME) is filled in, two dollars are one, any other dollar stays.
+  const kubelet = (text: string) =>
+    text.replace(/\$\$|\$\(([^)]*)\)/g, (all, name) => (all === "$$" ? "$" : `FILLED ${name}`));
+  const texts = ["$(POD_IP)", "$$(POD_IP)", "$$$(POD_IP)", "$$$$(", "a$b", "$$", "$$$", "$"];
+  for (const text of texts) {
+    const pod = podFrom(injectPod(podWith({ "heddle.dev/service-meta": `a=${text}` }), optionsOf()));
+    const env = sidecarOf(pod)["env"] as { name: string; value: string }[];
+    const value = env.find(({ name }) => name === "HEDDLE_CONFIG")!.value;
+    t.equal(parse(kubelet(value)).service.meta.a, text, text);
+  }
+  t.end();
+});

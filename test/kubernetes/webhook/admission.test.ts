@@ -237,3 +237,21 @@ test("a container put among others is one addition, and keys are escaped as JSON
   ])
     t.same(patched(from, jsonPatch(from, to)), to, JSON.stringify([from, to]));
 });
+
+test("a label is a text and no pattern, and a thousand wrong annotations are told of as far as they help", async (t) => {
+  const serviceOf = (hash: string) => {
+    const pod = {
+      metadata: { generateName: "web-x-", labels: { "pod-template-hash": hash } },
+      spec: { containers: [{ name: "web", ports: [{ containerPort: 8080 }] }] },
+    };
+    const injected = patched(pod, operationsIn(respond(reviewOf(pod))));
+    const sidecar = containerOf(injected as Parameters<typeof containerOf>[0], "heddle")!;
+    const env = sidecar["env"] as { name: string; value: string }[];
+    return /name: (.*)/.exec(env.find(({ name }) => name === "HEDDLE_CONFIG")!.value)![1];
+  };
+  t.equal(serviceOf("x"), "web");
+  for (const hash of [".", "(a+)+", "(", "[", ""]) t.equal(serviceOf(hash), "web-x", hash);
+  const annotations = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`heddle.dev/q${i}`, ""]));
+  const { status } = respond(reviewOf({ ...POD, metadata: { name: "web", annotations } }));
+  t.equal(status?.message.split("unknown annotation").length, 51);
+});
