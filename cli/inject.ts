@@ -33,6 +33,16 @@ export async function inject({ options, words }: Arguments): Promise<number> {
     process.stderr.write(`heddle: ${(thrown as Error).message}\n`);
     return 1;
   }
+  if (typeof output === "string") {
+    const places = new Set<string>();
+    const shared = files.find(({ place }) => places.size === places.add(place).size);
+    if (shared !== undefined) {
+      tell([
+        `heddle: expected a name of its own for each file in ${output}, got ${shared.place} twice; nothing is written`,
+      ]);
+      return 1;
+    }
+  }
   const results = files.map((file) => ({ file, result: processManifests(file.text, work) }));
   const faults = results.flatMap(({ file, result }) =>
     result.faults.map((fault) => faultLine(file.name, fault)),
@@ -44,9 +54,14 @@ export async function inject({ options, words }: Arguments): Promise<number> {
   tell(
     results.flatMap(({ file, result }) => result.reports.flatMap((object) => objectLines(file.name, object))),
   );
-  if (typeof output === "string") await writeFolder(output, results);
-  else process.stdout.write(stream(results.map(({ result }) => result.text!)));
-  return 0;
+  try {
+    if (typeof output === "string") await writeFolder(output, results);
+    else await writeOut(stream(results.map(({ result }) => result.text!)));
+    return 0;
+  } catch (thrown) {
+    tell([`heddle: not everything is written: ${(thrown as Error).message}`]);
+    return 1;
+  }
 }
 
 function workOf(options: Arguments["options"]): Work {
@@ -113,6 +128,14 @@ function stream(texts: readonly string[]): string {
     const begins = /^(?:\uFEFF)?(?:\s*#[^\n]*\n|\s*\n)*(?:---|%)/.test(next);
     return `${all}${all.endsWith("\n") ? "" : "\n"}${begins ? "" : "---\n"}${next}`;
   }, "");
+}
+
+/** @throws Error when whoever reads has gone, as `head` does */
+async function writeOut(text: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  process.stdout.on("error", reject);
+  process.stdout.write(text, (err) => (err ? reject(err) : resolve()));
+  await promise;
 }
 
 async function writeFolder(folder: string, results: readonly Done[]): Promise<void> {

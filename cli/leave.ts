@@ -58,13 +58,14 @@ function portOf(given: string): Port {
 
 /** Resolves when nobody listens there, or when that is not of interest any more. */
 async function closed(app: Port, over: AbortSignal): Promise<void> {
-  while (!over.aborted && (await listens(app))) await pause(LOOK_AGAIN_MS, over);
+  while (!over.aborted && (await listens(app, over))) await pause(LOOK_AGAIN_MS, over);
 }
 
-async function listens({ host, port }: Port): Promise<boolean> {
+async function listens({ host, port }: Port, over: AbortSignal): Promise<boolean> {
   const socket = connect({ host, port });
   try {
-    await once(socket, "connect");
+    // An address that swallows packets answers nothing for minutes.
+    await once(socket, "connect", { signal: over });
     return true;
   } catch {
     return false;

@@ -9,8 +9,19 @@ import type { WebhookCounts } from "./counts.ts";
 export const REVIEW_PATH = "/inject";
 /** The API server takes no object of more than 3 MiB; a review adds little to it. */
 const LARGEST_BODY_BYTES = 4 * 1024 * 1024;
+/**
+ * Of all bodies that are being read. Anybody in the cluster can connect, and what they hold back must not be more than the container may
+ * use (256 MiB in the manifests); the API server's reviews are some ten thousand bytes each.
+ */
+const MOST_BYTES_AT_ONCE = 64 * 1024 * 1024;
+
+/** How much of the bodies of all callers is in memory. */
+export interface HeldBytes {
+  bytes: number;
+}
 
 export interface ReviewParts {
+  readonly held: HeldBytes;
   readonly policy: AdmissionPolicy;
   readonly counts: WebhookCounts;
   readonly log: Log;
@@ -31,10 +42,10 @@ export async function serveReview(
   response: ServerResponse,
   parts: ReviewParts,
 ): Promise<void> {
-  let body: Buffer | undefined;
+  let body: Body;
   try {
     // Read to its end whatever comes of it: an answer that overtakes its request may be lost with the connection.
-    body = await gather(request);
+    body = await gather(request, parts.held);
   } catch {
     // The caller has gone.
     return;
@@ -69,8 +80,9 @@ function refusalOf({ method = "", url = "", headers }: IncomingMessage): Reply |
   return undefined;
 }
 
-function reviewed(body: Buffer | undefined, { policy, counts, log, now }: ReviewParts): Reply {
-  if (body === undefined) return error(413, `expected a body of at most ${LARGEST_BODY_BYTES} bytes`);
+function reviewed(body: Body, { policy, counts, log, now }: ReviewParts): Reply {
+  if (body === "busy") return error(503, "expected fewer requests at once");
+  if (body === "too long") return error(413, `expected a body of at most ${LARGEST_BODY_BYTES} bytes`);
   const beganMs = now();
   let review: unknown;
   try {
@@ -93,17 +105,34 @@ function tell(log: Log, verdict: Verdict): void {
   else log.info(verdict, "reviewed");
 }
 
-/**
- * The body; undefined when it is too long.
- * @throws Error when it breaks off
- */
-async function gather(request: IncomingMessage): Promise<Buffer | undefined> {
-  let chunks: Buffer[] = [];
+/** A body, or why there is none. */
+type Body = Buffer | "too long" | "busy";
+
+/** @throws Error when it breaks off */
+async function gather(request: IncomingMessage, held: HeldBytes): Promise<Body> {
+  const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes <= LARGEST_BODY_BYTES) chunks.push(chunk);
-    else chunks = [];
+  let refused: "too long" | "busy" | undefined;
+  const letGo = () => {
+    held.bytes -= bytes;
+    bytes = 0;
+    chunks.length = 0;
+  };
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      if (refused !== undefined) continue;
+      if (bytes + chunk.length > LARGEST_BODY_BYTES) refused = "too long";
+      else if (held.bytes + chunk.length > MOST_BYTES_AT_ONCE) refused = "busy";
+      if (refused !== undefined) {
+        letGo();
+        continue;
+      }
+      bytes += chunk.length;
+      held.bytes += chunk.length;
+      chunks.push(chunk);
+    }
+    return refused ?? Buffer.concat(chunks, bytes);
+  } finally {
+    letGo();
   }
-  return bytes <= LARGEST_BODY_BYTES ? Buffer.concat(chunks, bytes) : undefined;
 }

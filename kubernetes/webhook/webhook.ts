@@ -79,6 +79,7 @@ export class Webhook {
     this.#counts.certificate(expiresAtMs);
     const { policy } = this.#options;
     const parts = {
+      held: { bytes: 0 },
       policy,
       counts: this.#counts,
       log: this.#log,
@@ -92,6 +93,7 @@ export class Webhook {
         minVersion: "TLSv1.2",
         requestTimeout: REQUEST_MS,
         headersTimeout: HEAD_MS,
+        handshakeTimeout: HEAD_MS,
         keepAliveTimeout: KEEP_ALIVE_MS,
       },
       (request, response) => void serveReview(request, response, parts),

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "tap";
 import { COMMANDS } from "../../cli/commands.ts";
+import { openBlackHole } from "../support/black-hole.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const HEDDLE = join(import.meta.dirname, "../../bin/heddle.js");
@@ -110,6 +111,23 @@ test("what cannot be read ends with 1", async (t) => {
   });
 });
 
+test("two files that would become one are a fault, and so is a reader that goes away", async (t) => {
+  const folder = t.testdir({ a: { "x.yaml": POD }, b: { "x.yaml": SERVICE } });
+  const both = await heddle(folder, ["inject", "-f", "a", "b/x.yaml", "--output", "out"]);
+  t.match(both, { code: 1, stdout: "", stderr: /^heddle: expected a name of its own .* got x\.yaml twice/ });
+  t.notOk(existsSync(join(folder, "out")));
+  const unwritable = await heddle(folder, ["inject", "-f", "a", "--output", "b/x.yaml"]);
+  t.match(unwritable, { code: 1, stderr: /\nheddle: not everything is written: EEXIST/ });
+  const child = spawn(process.execPath, [HEDDLE, "inject", "-"], { stdio: "pipe" });
+  child.stdout.destroy();
+  child.stdin.end(POD);
+  const [[code], stderr] = await Promise.all([once(child, "close"), text(child.stderr)]);
+  t.same(
+    [code, stderr],
+    [1, "standard input  Pod web  injected\nheddle: not everything is written: write EPIPE\n"],
+  );
+});
+
 test("a wrong call ends with 2 and says what was expected", async (t) => {
   const folder = t.testdir({});
   const [nothing, unknown, wrong] = await Promise.all([
@@ -172,5 +190,17 @@ test("heddle leave tells peers to go elsewhere, and waits for the app at most as
   t.equal((await heddle(".", ["ready", "--admin", admin, "--within", "300ms"])).code, 1);
   t.equal((await sidecar.admin.ask("/live")).status, 200, "it goes on until it is told to drain");
   t.equal(await sidecar.end(), 0);
+  const hole = await openBlackHole(port);
+  const waited = await heddle(".", [
+    "leave",
+    "--admin",
+    admin,
+    "--wait",
+    "1s",
+    "--until-closed",
+    `127.0.0.1:${port}`,
+  ]);
+  await hole.close();
+  t.equal(waited.code, 1, "nor does a port without an answer hold it, which would be for two minutes");
   t.equal((await heddle(".", ["leave", "--admin", admin])).code, 1, "nobody is there any more");
 });

@@ -120,6 +120,28 @@ test("a hundred at once get their own answers", async (t) => {
   t.match((await shown("/metrics")).text, 'heddle_webhook_reviews_total{outcome="injected"} 100\n');
 });
 
+test("callers that hold back large bodies do not fill its memory: one too many is turned away, until they have gone", async (t) => {
+  const { addresses, api, ca } = await started(t);
+  const body = JSON.stringify(reviewOf(POD));
+  const most = 4 * 1024 * 1024;
+  const holding = Array.from({ length: 16 }, () => {
+    const socket = connect({ host: "127.0.0.1", port: addresses.listen.port, ca });
+    socket.on("error", () => {});
+    t.teardown(() => socket.destroy());
+    socket.write(
+      `POST /inject HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${most}\r\n\r\n`,
+    );
+    socket.write(Buffer.alloc(most - 1, " "));
+    return socket;
+  });
+  let answer = await api.send(body);
+  while (answer.status === 200) answer = await api.send(body);
+  t.match(answer, { status: 503, text: '{"error":"expected fewer requests at once"}' });
+  for (const socket of holding) socket.destroy();
+  while (answer.status === 503) answer = await api.send(body);
+  t.equal(answer.status, 200);
+});
+
 test("two instances give the same patch, so that it is all the same whom the API server asks", async (t) => {
   const [one, other] = [await started(t), await started(t)];
   const review = reviewOf(POD);
