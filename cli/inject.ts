@@ -84,10 +84,15 @@ async function readSource(source: string): Promise<readonly Manifest[]> {
   if (!(await stat(source)).isDirectory())
     return [{ name: source, place: relative(dirname(source), source), text: await readFile(source, "utf8") }];
   const entries = await readdir(source, { recursive: true, withFileTypes: true });
-  const paths = entries
-    .filter((entry) => entry.isFile() && MANIFEST.test(entry.name))
-    .map((entry) => join(entry.parentPath, entry.name))
-    .toSorted();
+  const named = entries.filter(({ name }) => MANIFEST.test(name));
+  // A link to a file is one, as for kubectl; a link to a folder is not followed, so that none leads in a circle.
+  const files = await Promise.all(
+    named.map(async (entry) => {
+      const path = join(entry.parentPath, entry.name);
+      return entry.isFile() || (entry.isSymbolicLink() && (await stat(path)).isFile()) ? [path] : [];
+    }),
+  );
+  const paths = files.flat().toSorted();
   if (paths.length === 0)
     throw new Error(`expected manifests (*.yaml, *.yml, *.json) in ${source}, got none`);
   return Promise.all(

@@ -28,6 +28,8 @@ export interface RewrittenProbes {
   readonly warnings: readonly string[];
 }
 
+/** How a reference to the environment begins in the configuration. */
+const REFERENCE = "${";
 const KINDS = ["startupProbe", "readinessProbe", "livenessProbe"] as const;
 const CONTAINER_LISTS = ["initContainers", "containers"] as const;
 
@@ -53,7 +55,7 @@ export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes
         // A name leads to one container and can stand in a path.
         const asked =
           owners.get(name) === 1 && /^[a-z0-9-]+$/.test(name)
-            ? askedOf(probe, container, path)
+            ? plainly(askedOf(probe, container, path))
             : "its name is no container's own";
         if (asked === undefined) continue;
         if (typeof asked === "string") {
@@ -70,6 +72,13 @@ export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes
     rewritten = withFields(rewritten, { [list]: changed });
   }
   return { spec: probes.length === 0 ? spec : rewritten, probes, originals, warnings };
+}
+
+/** The configuration has no way to say what it would fill in otherwise. */
+function plainly(asked: AppProbe | string | undefined): AppProbe | string | undefined {
+  const isFilledIn =
+    typeof asked === "object" && Object.values(asked).some((part) => String(part).includes(REFERENCE));
+  return isFilledIn ? `the configuration would fill in its ${REFERENCE}` : asked;
 }
 
 /** What the sidecar is to ask; undefined for what runs inside of the container, a text for what it cannot ask. */

@@ -7,6 +7,7 @@
  */
 import { once } from "node:events";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Config } from "../../config/index.ts";
 import { createProbe } from "../../discovery/index.ts";
 import type { ListenAddress } from "../downstream/index.ts";
@@ -21,7 +22,10 @@ export interface HealthSubject {
   readonly config: Pick<Config, "health" | "service">;
 }
 
-/** Callers at once; the kubelet is one, and what it asks takes a moment. */
+/**
+ * Callers at once; the kubelet is one, and what it asks takes a moment. Beyond it the oldest connection is closed and not the new one turned away, or
+ * whoever holds so many would keep the kubelet out, which ends a pod that does not answer.
+ */
 const MOST_CONNECTIONS = 256;
 const APP_ADDRESS = "127.0.0.1";
 
@@ -35,12 +39,14 @@ type Ask = () => Answer | Promise<Answer>;
 export class HealthPort {
   readonly #server: Server;
   readonly #pages: ReadonlyMap<string, Ask>;
+  /** In the order in which they came. */
+  readonly #connections = new Set<Socket>();
   readonly #ended = new AbortController();
 
   constructor(subject: HealthSubject) {
     this.#pages = pagesOf(subject, this.#ended.signal);
     this.#server = createServer((request, response) => void this.#serve(request, response));
-    this.#server.maxConnections = MOST_CONNECTIONS;
+    this.#server.on("connection", (socket) => this.#admit(socket));
   }
 
   /** @throws Error with the system's code, such as EADDRINUSE */
@@ -57,6 +63,14 @@ export class HealthPort {
     if (!this.#server.listening) return;
     this.#server.close();
     this.#server.closeAllConnections();
+  }
+
+  #admit(socket: Socket): void {
+    this.#connections.add(socket);
+    socket.once("close", () => this.#connections.delete(socket));
+    if (this.#connections.size <= MOST_CONNECTIONS) return;
+    const [oldest] = this.#connections;
+    oldest?.destroy();
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -109,6 +109,16 @@ test("what cannot be read ends with 1", async (t) => {
     stdout: "",
     stderr: "heddle: expected manifests (*.yaml, *.yml, *.json) in empty, got none\n",
   });
+});
+
+test("a link to a manifest is one; links in a circle are told of, and folders behind links are not entered", async (t) => {
+  const folder = t.testdir({ in: {}, "web.yaml": POD });
+  symlinkSync("../web.yaml", join(folder, "in/link.yaml"));
+  symlinkSync(".", join(folder, "in/again"));
+  const found = await heddle(folder, ["inject", "in"]);
+  t.match(found, { code: 0, stderr: "in/link.yaml  Pod web  injected\n" });
+  symlinkSync("round.yaml", join(folder, "in/round.yaml"));
+  t.match(await heddle(folder, ["inject", "in"]), { code: 1, stdout: "", stderr: /ELOOP/ });
 });
 
 test("two files that would become one are a fault, and so is a reader that goes away", async (t) => {

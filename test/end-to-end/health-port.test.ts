@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { type Test, test } from "tap";
 import { startInProcess } from "../support/in-process.ts";
 import { exchangeBytes } from "../support/raw.ts";
@@ -95,4 +95,20 @@ test("without health there is no such port, and a port that is taken is a start 
     ),
     { code: "EADDRINUSE" },
   );
+});
+
+test("whoever holds as many connections as there may be does not keep the kubelet out", async (t) => {
+  const { addresses } = await startInProcess(
+    t,
+    "service: { name: web, port: 1 }\nhealth: { listen: 127.0.0.1:0 }",
+  );
+  const { port } = addresses.health!;
+  const holding = Array.from({ length: 300 }, () =>
+    connect({ port, host: "127.0.0.1" }).on("error", () => {}),
+  );
+  t.teardown(() => {
+    for (const socket of holding) socket.destroy();
+  });
+  await Promise.all(holding.map((socket) => once(socket, "connect")));
+  t.equal((await fetch(`http://127.0.0.1:${port}/live`)).status, 200);
 });

@@ -341,3 +341,16 @@ test("what an annotation says comes through the kubelet as it was said", (t) => 
   }
   t.end();
 });
+
+test("a probe whose path the configuration would fill in is left as it is, and its pod is no fault", (t) => {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: as a pod may have it
+  const path = "/health?${HEDDLE_CONFIG}";
+  const readinessProbe = { httpGet: { path, port: 8080 } };
+  const outcome = injectPod(
+    podWith({ "heddle.dev/rewrite-probes": "enabled" }, { containers: [{ ...APP, readinessProbe }] }),
+    optionsOf(),
+  );
+  t.match(outcome, { warnings: [/left as it is: the configuration would fill in/] });
+  t.match(containerOf(podFrom(outcome), "app"), { readinessProbe });
+  t.end();
+});
