@@ -83,16 +83,7 @@ async function readSource(source: string): Promise<readonly Manifest[]> {
     return [{ name: "standard input", place: "standard-input.yaml", text: await text(process.stdin) }];
   if (!(await stat(source)).isDirectory())
     return [{ name: source, place: relative(dirname(source), source), text: await readFile(source, "utf8") }];
-  const entries = await readdir(source, { recursive: true, withFileTypes: true });
-  const named = entries.filter(({ name }) => MANIFEST.test(name));
-  // A link to a file is one, as for kubectl; a link to a folder is not followed, so that none leads in a circle.
-  const files = await Promise.all(
-    named.map(async (entry) => {
-      const path = join(entry.parentPath, entry.name);
-      return entry.isFile() || (entry.isSymbolicLink() && (await stat(path)).isFile()) ? [path] : [];
-    }),
-  );
-  const paths = files.flat().toSorted();
+  const paths = (await manifestsIn(source)).toSorted();
   if (paths.length === 0)
     throw new Error(`expected manifests (*.yaml, *.yml, *.json) in ${source}, got none`);
   return Promise.all(
@@ -102,6 +93,18 @@ async function readSource(source: string): Promise<readonly Manifest[]> {
       text: await readFile(path, "utf8"),
     })),
   );
+}
+
+/** A link to a file is one, as for kubectl; a link to a folder is not followed, as it may lead in a circle (Node's own recursion follows it). */
+async function manifestsIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const found = entries.map(async (entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return manifestsIn(path);
+    if (!MANIFEST.test(entry.name)) return [];
+    return entry.isFile() || (entry.isSymbolicLink() && (await stat(path)).isFile()) ? [path] : [];
+  });
+  return (await Promise.all(found)).flat();
 }
 
 interface Done {
