@@ -33,6 +33,11 @@ export interface Balancer {
     hash?: number,
     inFlight?: number,
   ): C | undefined;
+  /**
+   * This list has been replaced and will not come again, so that what was made from it may be given up at once; for those
+   * that make much. Whoever is not told leaves it to the collection of garbage.
+   */
+  forget?(candidates: readonly Candidate[]): void;
 }
 
 /** One that goes by what endpoints say of their own load, and has them asked. */

@@ -25,6 +25,8 @@ export interface Circle {
   placeOf(hash: number): number;
   /** The index, in the list that the circle was laid for, of the candidate that holds the place. */
   holderOf(place: number): number;
+  /** It is not asked again: what it is made of may serve the next one. */
+  release?(): void;
 }
 
 /** @param candidates at least one. The order in which they come must not matter. */
@@ -65,6 +67,9 @@ export function circleBalancer(lay: LayCircle, random: Random, loadFactor?: numb
       const at = hash ?? Math.floor(random.next() * 2 ** 32);
       return circles.choose(candidates, at, boundOf?.(candidates, inFlight));
     },
+    forget(candidates: readonly Candidate[]): void {
+      circles.forget(candidates);
+    },
   };
 }
 
@@ -75,6 +80,8 @@ class Circles {
   readonly #progress = new WeakMap<readonly Candidate[], Progress>();
   /** The last that was finished or used again: it serves lists that have none. */
   #current: Laid | undefined = undefined;
+  /** Whether the list of that one will not come again: it serves until there is another. */
+  #isCurrentGone = false;
 
   constructor(lay: LayCircle) {
     this.#lay = lay;
@@ -99,10 +106,8 @@ class Circles {
       this.#progress.set(list, "seen");
       return undefined;
     }
-    if (typeof progress === "object" && "circle" in progress) {
-      this.#current = { list, circle: progress.circle };
-      return this.#current;
-    }
+    if (typeof progress === "object" && "circle" in progress)
+      return this.#follow({ list, circle: progress.circle });
     const laying = typeof progress === "object" ? progress.laying : this.#lay(list);
     // Without one before, there is nobody else to ask.
     const step = this.#current === undefined ? { done: true as const, value: whole(laying) } : laying.next();
@@ -111,8 +116,24 @@ class Circles {
       return undefined;
     }
     this.#progress.set(list, { circle: step.value });
-    this.#current = { list, circle: step.value };
-    return this.#current;
+    return this.#follow({ list, circle: step.value });
+  }
+
+  forget(list: readonly Candidate[]): void {
+    const progress = this.#progress.get(list);
+    this.#progress.delete(list);
+    if (this.#current?.list === list) this.#isCurrentGone = true;
+    else if (typeof progress === "object") {
+      if ("circle" in progress) progress.circle.release?.();
+      else progress.laying.return(undefined as never);
+    }
+  }
+
+  #follow(laid: Laid): Laid {
+    if (this.#isCurrentGone) this.#current!.circle.release?.();
+    this.#isCurrentGone = false;
+    this.#current = laid;
+    return laid;
   }
 }
 

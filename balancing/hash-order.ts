@@ -6,6 +6,9 @@
  * times as long with a comparison, and cannot be interrupted. (Bucket sort; Knuth, volume 3, 5.2.5.)
  */
 
+/** Makes an array of that many items of 32 bits, with anything in it. */
+export type TakeMemory = (length: number) => Uint32Array;
+
 /** Work in pieces: whoever runs it decides when the next piece is done. */
 export type Sliced<T> = Generator<undefined, T, undefined>;
 
@@ -40,23 +43,25 @@ export interface HashOrder {
 /**
  * @param hashes each 32 bits without sign
  * @param before decides between two places whose hashes are equal, so that the order does not depend on that of the list
+ * @param take makes the arrays of the result; undefined for fresh memory
  */
 export function* orderByHash(
   hashes: Uint32Array,
   before: (one: number, other: number) => boolean,
+  take: TakeMemory = (length) => new Uint32Array(length),
 ): Sliced<HashOrder> {
   const count = hashes.length;
   // A shift by 32 would be one by 0.
   const shift = Math.min(31, Math.clz32(count) + 1);
   // One further on than it will be: where a bucket begins moves on to where it ends, which is where the next begins.
-  const starts = new Uint32Array((0xffffffff >>> shift) + 3);
+  const starts = take((0xffffffff >>> shift) + 3).fill(0);
   yield* inSlices(count, (from, until) => {
     for (let i = from; i < until; i++) starts[(hashes[i]! >>> shift) + 2]!++;
   });
   yield* inSlices(starts.length - 1, (from, until) => {
     for (let bucket = from; bucket < until; bucket++) starts[bucket + 1]! += starts[bucket]!;
   });
-  const order = new Uint32Array(count);
+  const order = take(count);
   yield* inSlices(count, (from, until) => {
     for (let i = from; i < until; i++) order[starts[(hashes[i]! >>> shift) + 1]!++] = i;
   });

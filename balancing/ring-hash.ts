@@ -16,6 +16,7 @@ import type { Balancer, BalancingOptions, Candidate } from "./balancer.ts";
 import { type Circle, circleBalancer } from "./circle.ts";
 import { hash32, mix32 } from "./hash.ts";
 import { inSlices, orderByHash, type Sliced } from "./hash-order.ts";
+import { Loan, Shelf } from "./shelf.ts";
 
 export type RingHashOptions = Pick<BalancingOptions, "minimumRingSize" | "maximumRingSize" | "loadFactor">;
 
@@ -40,7 +41,9 @@ export function ringHashBalancer(random: Random, options: RingHashOptions = {}):
     throw new RangeError(
       `expected 1 <= minimumRingSize <= maximumRingSize <= ${RING_SIZE_LIMIT}, got ${minimumRingSize} and ${maximumRingSize}`,
     );
-  const lay = (candidates: readonly Candidate[]) => layRing(candidates, minimumRingSize, maximumRingSize);
+  const shelf = new Shelf();
+  const lay = (candidates: readonly Candidate[]) =>
+    layRing(candidates, minimumRingSize, maximumRingSize, shelf);
   return circleBalancer(lay, random, loadFactor);
 }
 
@@ -48,8 +51,60 @@ export function ringHashBalancer(random: Random, options: RingHashOptions = {}):
  * @param candidates at least one
  * @param least the points for a unit of weight
  * @param most what the sum of them comes to where it would be more, but for rounding, and for the one that each has at least
+ * @param shelf where the memory of rings that are not needed any more waits for the next
  */
-export function* layRing(candidates: readonly Candidate[], least: number, most: number): Sliced<Circle> {
+export function* layRing(
+  candidates: readonly Candidate[],
+  least: number,
+  most: number,
+  shelf = new Shelf(),
+): Sliced<Circle> {
+  const loan = new Loan(shelf);
+  try {
+    const { seeds, counts, size } = yield* countPoints(candidates, least, most);
+    const hashes = loan.take(size);
+    const holders = loan.take(size);
+    let index = -1;
+    let seed = 0;
+    let left = 0;
+    yield* inSlices(size, (from, until) => {
+      for (let i = from; i < until; i++) {
+        if (left === 0) {
+          left = counts[++index]!;
+          seed = seeds[index]!;
+        }
+        // The last first: the points of a smaller number are among those of a greater.
+        hashes[i] = mix32(seed, --left);
+        holders[i] = index;
+      }
+    });
+    const { order, starts, shift } = yield* orderByHash(
+      hashes,
+      (one, other) => candidates[holders[one]!]!.key < candidates[holders[other]!]!.key,
+      (length) => loan.take(length),
+    );
+    const points = loan.take(size);
+    // The order is not needed after this, so it becomes what it leads to.
+    yield* inSlices(size, (from, until) => {
+      for (let i = from; i < until; i++) {
+        points[i] = hashes[order[i]!]!;
+        order[i] = holders[order[i]!]!;
+      }
+    });
+    for (const array of [points, order, starts]) loan.keep(array);
+    return new Ring({ points, holders: order, starts, shift }, shelf);
+  } finally {
+    // Also where the ring is given up before it is laid, as the list has changed again.
+    loan.end();
+  }
+}
+
+/** How many points each candidate has, what they are made from, and how many there are of all. */
+function* countPoints(
+  candidates: readonly Candidate[],
+  least: number,
+  most: number,
+): Sliced<{ seeds: Uint32Array; counts: Uint32Array; size: number }> {
   const total = candidates.reduce((sum, { weight }) => sum + weight, 0);
   const scale = Math.min(least, most / total);
   const seeds = new Uint32Array(candidates.length);
@@ -65,51 +120,33 @@ export function* layRing(candidates: readonly Candidate[], least: number, most: 
       size += counts[i]!;
     }
   });
-  const hashes = new Uint32Array(size);
-  const holders = new Uint32Array(size);
-  let index = -1;
-  let seed = 0;
-  let left = 0;
-  yield* inSlices(size, (from, until) => {
-    for (let i = from; i < until; i++) {
-      if (left === 0) {
-        left = counts[++index]!;
-        seed = seeds[index]!;
-      }
-      // The last first: the points of a smaller number are among those of a greater.
-      hashes[i] = mix32(seed, --left);
-      holders[i] = index;
-    }
-  });
-  const { order, starts, shift } = yield* orderByHash(
-    hashes,
-    (one, other) => candidates[holders[one]!]!.key < candidates[holders[other]!]!.key,
-  );
-  const points = new Uint32Array(size);
-  // The order is not needed after this, so it becomes what it leads to.
-  yield* inSlices(size, (from, until) => {
-    for (let i = from; i < until; i++) {
-      points[i] = hashes[order[i]!]!;
-      order[i] = holders[order[i]!]!;
-    }
-  });
-  return new Ring(points, order, starts, shift);
+  return { seeds, counts, size };
+}
+
+interface Points {
+  /** Ascending hashes. */
+  readonly points: Uint32Array;
+  readonly holders: Uint32Array;
+  /** As in {@link orderByHash}. */
+  readonly starts: Uint32Array;
+  readonly shift: number;
 }
 
 class Ring implements Circle {
   readonly size: number;
-  /** Ascending hashes. */
   readonly #points: Uint32Array;
   readonly #holders: Uint32Array;
   readonly #starts: Uint32Array;
   readonly #shift: number;
+  readonly #shelf: Shelf;
 
-  constructor(points: Uint32Array, holders: Uint32Array, starts: Uint32Array, shift: number) {
+  constructor({ points, holders, starts, shift }: Points, shelf: Shelf) {
     this.size = points.length;
     this.#points = points;
     this.#holders = holders;
     this.#starts = starts;
     this.#shift = shift;
+    this.#shelf = shelf;
   }
 
   /** The first point from the hash on: by binary search, in the few points of the bucket that the hash is in. */
@@ -127,5 +164,9 @@ class Ring implements Circle {
 
   holderOf(place: number): number {
     return this.#holders[place]!;
+  }
+
+  release(): void {
+    for (const array of [this.#points, this.#holders, this.#starts]) this.#shelf.give(array);
   }
 }

@@ -42,6 +42,7 @@ export async function printPauses(): Promise<void> {
       let candidates = all.slice(0, ENDPOINTS);
       balancer.pick(candidates, 0, 1);
       const times = await afterChanges((change) => {
+        balancer.forget?.(candidates);
         candidates = candidates.with((change * 7919) % ENDPOINTS, all[ENDPOINTS + change]!);
         return Array.from({ length: PICKS }, (_, i) =>
           timed(() => balancer.pick(candidates, change, hash32(`${change} ${i}`))),

@@ -87,6 +87,8 @@ const MOST_TRIALS = 0.1;
 const WHOLE = 1 - 1e-9;
 
 export class Candidates {
+  /** Told of each list that will not come again. */
+  onReplaced: ((list: readonly UpstreamEndpoint[]) => void) | undefined = undefined;
   readonly #options: CandidateOptions;
   readonly #random: Random;
   readonly #slowStart: SlowStart;
@@ -246,7 +248,9 @@ export class Candidates {
     );
     const everybody =
       parts.length === 1 ? parts[0]!.endpoints : asBefore(parts.flatMap(({ endpoints }) => endpoints));
-    this.#lists = [...parts.map(({ endpoints }) => endpoints), everybody];
+    const lists = [...parts.map(({ endpoints }) => endpoints), everybody];
+    for (const before of this.#lists) if (!lists.includes(before)) this.onReplaced?.(before);
+    this.#lists = lists;
     const tried = weightOf(onTrial);
     const trialShare = tried === 0 ? 0 : Math.min(MOST_TRIALS, tried / (tried + weightOf(everybody)));
     return { parts, everybody, onTrial, trialShare };

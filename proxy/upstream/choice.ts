@@ -58,7 +58,9 @@ export class EndpointChoice {
     this.#upstream = upstream;
     this.#clock = clock;
     this.#candidates = candidates;
-    this.#balancer = createBalancer(balancing, random);
+    const balancer = createBalancer(balancing, random);
+    this.#balancer = balancer;
+    candidates.onReplaced = (list) => balancer.forget?.(list);
     this.loadProbes = isAsking(this.#balancer) ? new LoadProbes(upstream, this.#balancer, clock) : undefined;
     this.#hashes = hash.length === 0 ? undefined : new RequestHashes(hash);
     this.#sticky = sticky === undefined ? undefined : createSessions(sticky, parts);

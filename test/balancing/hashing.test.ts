@@ -257,6 +257,39 @@ test("a list that was in use before is in use again at once", async (t) => {
   }
 });
 
+test("a circle that is laid in the memory of one that was replaced is the one a new sidecar has", async (t) => {
+  const random = seededRandom(7);
+  for (const algorithm of ALGORITHMS) {
+    const balancer = createBalancer({ algorithm }, random);
+    const all = hosts(260, (i) => 1 + (i % 3));
+    // In use beside the others all the time, and never replaced.
+    const beside = hosts(90);
+    let list: readonly Host[] = all.slice(0, 200);
+    for (let change = 0; change < 40; change++) {
+      // Some are replaced before they are laid, some before they are seen for the second time.
+      const picks = Math.floor(random.next() * 2 * PICKS_UNTIL_LAID);
+      for (let i = 0; i < picks; i++) {
+        const chosen = balancer.pick(list, 0, hash32(`${change} ${i}`))!;
+        if (!list.includes(chosen)) t.fail(`${chosen.key} is not in the list`);
+        if (random.next() < 0.3) balancer.pick(beside, 0, hash32(`${i}`));
+      }
+      balancer.forget!(list);
+      if (random.next() < 0.2) balancer.pick(list, 0, 1);
+      list = all.filter(() => random.next() < 0.8);
+    }
+    for (const lasting of [list, beside]) {
+      const fresh = createBalancer({ algorithm }, random);
+      for (let i = 0; i < 2 * PICKS_UNTIL_LAID; i++) balancer.pick(lasting, 0, 1);
+      const asked = Array.from({ length: 5000 }, (_, i) => hash32(`key ${i}`));
+      t.same(
+        asked.map((hash) => balancer.pick(lasting, 0, hash)!.key),
+        asked.map((hash) => fresh.pick(lasting, 0, hash)!.key),
+        algorithm,
+      );
+    }
+  }
+});
+
 test("when all are new ones, they are chosen evenly from the first request on", async (t) => {
   const all = hosts(40);
   for (const algorithm of ALGORITHMS) {
