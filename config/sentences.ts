@@ -50,10 +50,11 @@ const RETRIES: Sentences = {
     "When nothing of a request could be sent, it goes to another endpoint at once; counted and bounded apart from retries.",
   "requeues.attempts":
     "How often a request that could not be sent goes elsewhere; as `attempts` unless told otherwise.",
-  "requeues.budget": "Bounds all requeues together, as `budget` does for retries.",
-  "requeues.budget.ratio": "Requeues allowed for each request.",
+  "requeues.budget":
+    "Bounds all requeues together, as `budget` does for retries; it is earned by answers, so that nothing is knocked at twice where nobody answers.",
+  "requeues.budget.ratio": "Requeues allowed for each request that was answered.",
   "requeues.budget.minPerSecond": "Requeues per second that are allowed regardless.",
-  "requeues.budget.window": "For how long a request counts.",
+  "requeues.budget.window": "For how long an answer counts.",
   replay: "Up to which size a request's body is kept, so that it can be sent again.",
 };
 

@@ -60,8 +60,8 @@ export const retryCondition = v.union(
 
 /**
  * A request that could not be sent costs an endpoint a refused connection and no work, so as many requeues are allowed
- * as there are requests: half of the endpoints may be gone and each request still finds one. Bounded all the same:
- * where all are gone, each request knocks twice in the mean and not `attempts` times.
+ * as there are answers: half of the endpoints may be gone and each request still finds one. Where all are gone there are no
+ * answers, and nothing is knocked at twice beyond the floor.
  */
 const REQUEUE_RATIO = "100%";
 

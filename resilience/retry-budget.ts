@@ -31,7 +31,7 @@ export class RetryBudget {
     this.#sliceMs = options.windowMs / SLICES;
   }
 
-  /** A request has come: it entitles to a share of a retry. */
+  /** A request has come, or whatever else earns: it entitles to a share of a retry. */
   deposit(nowMs: number): void {
     this.#advance(nowMs);
     this.#requests[this.#index()]!++;

@@ -37,7 +37,10 @@ export interface RetryParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly budget: RetryBudget;
-  /** Undefined where requeues are retries like any other. */
+  /**
+   * Earned by answers, and not by requests: another endpoint is worth a try as long as some can be reached at all, and where
+   * none can, requests knock once. Undefined where requeues are retries like any other.
+   */
   readonly requeueBudget?: RetryBudget | undefined;
   /** Undefined where nothing turns retries off. */
   readonly switch?: RetrySwitch | undefined;
@@ -98,6 +101,7 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
       function attempt(exchange: Exchange, made: Made): Promise<ProxyResponse> {
         return called(next, exchange).then(
           (response) => {
+            requeueBudget?.deposit(clock.recentMs);
             const after = isRetryable(optionsOf(exchange), response.status)
               ? again(exchange, made, response.status)
               : undefined;
@@ -157,7 +161,6 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
         const isRetried = attempts > 0 || mayRequeue(exchange);
         if (isRetried || parts.budgetIsShared === true) budget.deposit(clock.recentMs);
         if (!isRetried) return next(exchange);
-        requeueBudget?.deposit(clock.recentMs);
         exchange.body?.remember(options.replayBytes);
         return attempt(exchange, NOTHING_MADE);
       };

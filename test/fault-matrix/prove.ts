@@ -60,14 +60,14 @@ function mostAttempts({ fault, policy, tookMs }: Cell, requests: number): number
 
 /**
  * What an outage has cost that it may not. Each attempt that was no mere connecting is a request, or a retry out of the budget.
- * Connecting has a budget of its own, and a breaker makes an end of it. What the pool sends again is no more than the
- * connections that it had.
+ * Connecting has a budget of its own, of the answers before the outage and the floor, and a breaker makes an end of it.
+ * What the pool sends again is no more than the connections that it had.
  */
 export function brokenInOutage(outage: Outage): string[] {
   const { fault, breaker, requests, before, attempts, resent, sent, deliveries, tookMs } = outage;
   const most = (allowance: Allowance) => mostOf(allowance, requests + before, tookMs);
   const paid = requests + most(DEFAULT_RETRIES);
-  const inAll = breaker === "on" ? paid : paid + most(DEFAULT_REQUEUES);
+  const inAll = breaker === "on" ? paid : paid + mostOf(DEFAULT_REQUEUES, before, tookMs);
   const bounds: readonly (readonly [what: string, count: number, most: number])[] = [
     ["attempts that sent something", sent, paid],
     ["attempts", attempts, inAll],

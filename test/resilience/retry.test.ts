@@ -290,6 +290,40 @@ test("where nothing is tried again, the layer hands on what comes and holds noth
   t.equal(layer.wrap(next)(exchangeOf()), answer);
 });
 
+test("where nobody can be reached, requests knock once: requeues are earned by answers", async (t) => {
+  const clock = new ManualClock();
+  let isOut = false;
+  let knocks = 0;
+  const layer = retry(
+    {
+      clock,
+      random: HALF,
+      budget: new RetryBudget(OPTIONS.budget),
+      requeueBudget: new RetryBudget({ ...DEFAULT_RETRY_BUDGET, ratio: 1 }),
+      onRefused: () => {},
+    },
+    { ...OPTIONS, requeues: { attempts: 2, budget: DEFAULT_RETRY_BUDGET } },
+  );
+  const handle = layer.wrap(async () => {
+    knocks++;
+    if (isOut) throw REFUSED;
+    return responseOf(200);
+  });
+  const second = async (requests: number) => {
+    for (let i = 0; i < requests; i++) {
+      await handle(exchangeOf()).catch(() => {});
+      if (i % 10 === 9) await clock.pass(10_000 / requests);
+    }
+  };
+  for (let i = 0; i < 10; i++) await second(100);
+  t.equal(knocks, 1_000);
+  isOut = true;
+  for (let i = 0; i < 60; i++) await second(100);
+  // What had been answered in the window before, the floor of that window, and that of the outage.
+  t.ok(knocks - 1_000 <= 6_000 + 1_000 + 100 + 600, `${knocks - 1_000} for 6,000 requests`);
+  t.ok(knocks - 1_000 >= 6_000 + 1_000, "what was earned is spent");
+});
+
 test("an answer that is given up for a retry is cancelled, one that goes out is not touched", async (t) => {
   const cancelled: string[] = [];
   const arriving = (name: string) =>
