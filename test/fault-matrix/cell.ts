@@ -133,10 +133,11 @@ export function configuration(ground: Ground, fault: MatrixFault, policy: Policy
   const limits = limitsFor(fault);
   const { connect, attempt, request, idle } = limits;
   const endpoints = ground.injectors.map(({ address }) => `"${address}"`).join(", ");
+  const besides = policy.timeouts === undefined ? "" : `, ${policy.timeouts}`;
   const own = policy.upstream === undefined ? "" : `, ${policy.upstream}`;
   const route = policy.route?.(limits);
   return [
-    `upstreams: { orders: { endpoints: [${endpoints}], balancing: { algorithm: ${policy.algorithm ?? "roundRobin"} }, timeouts: { connect: ${connect}, attempt: ${attempt}, request: ${request}, idle: ${idle} }${own} } }`,
+    `upstreams: { orders: { endpoints: [${endpoints}], balancing: { algorithm: ${policy.algorithm ?? "roundRobin"} }, timeouts: { connect: ${connect}, attempt: ${attempt}, request: ${request}, idle: ${idle}${besides} }${own} } }`,
     policy.top ?? "",
     route === undefined
       ? ""

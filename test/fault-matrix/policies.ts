@@ -22,6 +22,8 @@ export interface Policy {
   readonly algorithm?: BalancingAlgorithm;
   /** Settings of the upstream besides its endpoints and timeouts. */
   readonly upstream?: string;
+  /** Settings of its `timeouts` besides those of the fault. */
+  readonly timeouts?: string;
   /** Settings at the top of the file. */
   readonly top?: string;
   /** Settings of a route to the upstream, where there is one. */
@@ -98,6 +100,15 @@ export const POLICIES: readonly Policy[] = [
   },
   {
     ...AS_USUAL,
+    name: "no retries",
+    upstream: "retries: { attempts: 0 }",
+    repairs: (ending) => ending === "none",
+    retries: { ratio: 0, minPerSecond: 0 },
+    requeues: { ratio: 0, minPerSecond: 0 },
+    attempts: 1,
+  },
+  {
+    ...AS_USUAL,
     name: "generous retries",
     upstream:
       "retries: { attempts: 4, on: [connectFailure, reset, timeout, 502, 503, 504], backoff: { base: 1ms, max: 10ms }, " +
@@ -136,7 +147,22 @@ export const POLICIES: readonly Policy[] = [
     outcomes: ["fallback"],
     repairs: (ending, kind) => byDefault(ending, kind) || (kind === "GET" && ending === "late"),
   },
-  { ...AS_USUAL, name: "breaker in shadow mode", upstream: "breaker: { mode: shadow }", breaks: false },
+  {
+    ...AS_USUAL,
+    // Each request asks for something else, so that there is never a last good answer, and a wrong one would be seen.
+    name: "last good answer",
+    route: () => "fallback: { lastGood: {} }",
+  },
+  {
+    ...AS_USUAL,
+    // Tight enough to refuse or to end nearly everything.
+    name: "all in shadow mode",
+    upstream:
+      "breaker: { mode: shadow }, limits: { requests: 1, pending: 0, mode: shadow }, " +
+      "rateLimits: [{ requests: 1, per: 1s, mode: shadow }]",
+    timeouts: "shadowRequest: 1ms, shadowAttempt: 1ms",
+    breaks: false,
+  },
   {
     ...AS_USUAL,
     name: "timeouts of a route",

@@ -73,11 +73,12 @@ export function outageTable(outages: readonly Outage[]): string {
 /** What is written into the file for each policy. */
 export function policyTable(policies: readonly Policy[]): string {
   const code = (text: string) => `\`${text}\``;
-  const rows = policies.map(({ name, algorithm, upstream, top, route, headers }) => [
+  const rows = policies.map(({ name, algorithm, upstream, timeouts, top, route, headers }) => [
     name,
     [
       algorithm === undefined ? [] : code(`balancing: { algorithm: ${algorithm} }`),
       upstream === undefined ? [] : code(upstream),
+      timeouts === undefined ? [] : `in \`timeouts\` ${code(timeouts)}`,
       top === undefined ? [] : `at the top ${code(top)}`,
       route === undefined ? [] : `in a route ${code(route(SHORT))}`,
       headers === undefined ? [] : `callers send ${code(JSON.stringify(headers(SHORT)))}`,
