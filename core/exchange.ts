@@ -232,6 +232,7 @@ export class Exchange {
       undefined,
       arrivedAtMs,
     );
+    twin.pinnedTo = this.pinnedTo;
     twin.route = this.route;
     twin.policy = this.policy;
     twin.upstream = this.upstream;

@@ -10,10 +10,7 @@ export function balance(upstream: Upstream, mayRetry: boolean): Handler {
   const { choice } = upstream;
   const attempt: Handler = (exchange) => {
     const routed = exchange.policy?.retries;
-    const chosen =
-      exchange.pinnedTo === ""
-        ? choice.endpointFor(exchange, routed === undefined ? mayRetry : routed.attempts > 0)
-        : upstream.pinned(exchange.pinnedTo);
+    const chosen = choice.endpointFor(exchange, routed === undefined ? mayRetry : routed.attempts > 0);
     exchange.beginAttempt(chosen.key);
     return chosen.handle(exchange);
   };

@@ -1,5 +1,5 @@
 /**
- * The endpoint for an attempt: whom a cookie names, who is on trial, who the algorithm takes of those that may be chosen, and
+ * The endpoint for an attempt: whom the caller itself has named, whom a cookie names, who is on trial, who the algorithm takes of those that may be chosen, and
  * for a further attempt somebody whom this request has not met yet.
  *
  * The order matters and stands here alone. Who may be chosen at all is worked out when something changes (candidates.ts); what is
@@ -30,6 +30,8 @@ interface ChoiceParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly candidates: Candidates;
+  /** Whether it may be chosen or not; undefined when it has left. */
+  readonly endpointAt: (key: string) => UpstreamEndpoint | undefined;
   /** How long a breaker stays open, in milliseconds. */
   readonly openForMs: number;
 }
@@ -48,16 +50,18 @@ export class EndpointChoice {
   readonly #upstream: string;
   readonly #clock: Clock;
   readonly #candidates: Candidates;
+  readonly #endpointAt: (key: string) => UpstreamEndpoint | undefined;
   readonly #balancer: Balancer;
   readonly #hashes: RequestHashes | undefined;
   readonly #sticky: StickySessions | undefined;
   readonly #overdueMs: number;
 
   constructor({ balancing, hash, sticky }: ChoiceOptions, parts: ChoiceParts) {
-    const { upstream, clock, random, candidates, openForMs } = parts;
+    const { upstream, clock, random, candidates, endpointAt, openForMs } = parts;
     this.#upstream = upstream;
     this.#clock = clock;
     this.#candidates = candidates;
+    this.#endpointAt = endpointAt;
     const balancer = createBalancer(balancing, random);
     this.#balancer = balancer;
     candidates.onReplaced = (list) => balancer.forget?.(list);
@@ -74,12 +78,14 @@ export class EndpointChoice {
   }
 
   /**
-   * The endpoint for the next attempt: for the first, the one that a cookie of the request names; else not one that its
-   * breaker refuses, and not one that was tried already while another is left.
+   * The endpoint for the next attempt: the one that the caller has named by its address, whatever is known of it; for the first,
+   * the one that a cookie of the request names; else not one that its breaker refuses, and not one that was tried already while
+   * another is left.
    * @param mayRetry whether a failed attempt may be followed by another
    * @throws ProxyError no_endpoint or breaker_open
    */
   endpointFor(exchange: Exchange, mayRetry: boolean): UpstreamEndpoint {
+    if (exchange.pinnedTo !== "") return this.#pinned(exchange.pinnedTo);
     const candidates = this.#candidates;
     if (candidates.count === 0)
       throw new ProxyError("no_endpoint", `discovery knows no endpoint of ${this.#upstream}`);
@@ -102,6 +108,12 @@ export class EndpointChoice {
         : this.#another(exchange, part, nowMs, hash));
     if (chosen !== undefined) return chosen;
     throw new ProxyError("breaker_open", `the breakers of all ${candidates.count} endpoints are open`);
+  }
+
+  #pinned(key: string): UpstreamEndpoint {
+    const endpoint = this.#endpointAt(key);
+    if (endpoint !== undefined) return endpoint;
+    throw new ProxyError("no_endpoint", `discovery does not name ${key} for ${this.#upstream} any more`);
   }
 
   /** For a further attempt: one that has not failed this request yet, at last an outlier, or else one that has. */
@@ -130,6 +142,10 @@ export class EndpointChoice {
 
   /** What a further attempt could go to. */
   prospect(exchange: Exchange, nowMs: number): Prospect {
+    const { pinnedTo } = exchange;
+    // Who means one endpoint has no other, and waits if that one has asked to be left alone.
+    if (pinnedTo !== "")
+      return { another: false, waitMs: this.#endpointAt(pinnedTo)?.latency.heldOffForMs(nowMs) ?? 0 };
     const candidates = this.#candidates;
     return prospectAmong([...candidates.well(), ...candidates.everybody(nowMs)], exchange, nowMs);
   }

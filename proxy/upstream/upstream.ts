@@ -12,7 +12,6 @@ import {
   endpointKey,
   type Handler,
   type Log,
-  ProxyError,
   type Random,
 } from "../../core/index.ts";
 import {
@@ -107,6 +106,7 @@ export class Upstream {
       ...parts,
       upstream: name,
       candidates: this.#candidates,
+      endpointAt: (key) => this.#endpoints.get(key),
       openForMs: options.breaker.openForMs,
     });
     this.#detection = this.#createDetection();
@@ -200,16 +200,6 @@ export class Upstream {
   }
 
   /** @param outcome as the label of the metric has it: `success`, how an answer was bad, or the code of an error */
-  /**
-   * The endpoint that a caller has named by its address.
-   * @throws ProxyError no_endpoint when it has left
-   */
-  pinned(key: string): UpstreamEndpoint {
-    const endpoint = this.#endpoints.get(key);
-    if (endpoint !== undefined) return endpoint;
-    throw new ProxyError("no_endpoint", `discovery does not name ${key} for ${this.name} any more`);
-  }
-
   countAttempt(outcome: string): void {
     if (outcome === "success") this.#succeeded++;
     else this.#attempts.set(outcome, (this.#attempts.get(outcome) ?? 0) + 1);

@@ -17,6 +17,7 @@ export interface ExchangeSettings {
   readonly body?: Body;
   readonly clientAddress?: string;
   readonly boundUpstream?: string;
+  readonly pinnedTo?: string;
   readonly fault?: ProxyError;
   readonly nowMs?: number;
 }
@@ -41,6 +42,7 @@ export function exchangeOf(settings: ExchangeSettings = {}): Exchange {
     settings.fault,
     settings.nowMs ?? 0,
   );
+  exchange.pinnedTo = settings.pinnedTo ?? "";
   exchange.state = "running";
   return exchange;
 }
