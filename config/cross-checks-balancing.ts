@@ -15,7 +15,7 @@ export function hashFaults(config: Config): Complaint[] {
     if (HASHING_ALGORITHMS.has(algorithm) && options.hash.length === 0)
       return [{ path, message: `expected hash with ${algorithm}, which goes by it; none came` }];
     if (!HASHING_ALGORITHMS.has(algorithm) && options.hash.length > 0) {
-      const message = `expected an algorithm that goes by it, ringHash or maglev, got ${algorithm}`;
+      const message = `expected an algorithm that goes by it, ${[...HASHING_ALGORITHMS].join(" or ")}, got ${algorithm}`;
       return [{ path: [...path, "hash"], message }];
     }
     return [];

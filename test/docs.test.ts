@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "tap";
-import { BALANCING_ALGORITHMS } from "../balancing/index.ts";
+import { BALANCING_ALGORITHMS, HASHING_ALGORITHMS } from "../balancing/index.ts";
 import { COMMANDS } from "../cli/commands.ts";
 import { parseConfig } from "../config/index.ts";
 import { settings } from "../config/reference.ts";
@@ -37,6 +37,26 @@ test("ARCHITECTURE.md walks the stack that runs", async (t) => {
     [...written!.matchAll(/^- (\w+): (.+)$/gm)].map(([, name, layers]) => [name, layers!.split(" → ")]),
   );
   t.same(lists, running);
+});
+
+test("ARCHITECTURE.md names every command, every room and every layer", async (t) => {
+  const text = page("ARCHITECTURE.md");
+  const [, picture] = /## The house\n.*?```\n(.*?)```/s.exec(text)!;
+  const [, commands] = /^cli\/ +the commands: (.+)$/m.exec(picture!)!;
+  t.same(commands!.split(", "), Object.keys(COMMANDS));
+  const files = readdirSync(ROOT, { encoding: "utf8" })
+    .filter((room) => existsSync(join(ROOT, room, "index.ts")) || existsSync(join(ROOT, room, "commands.ts")))
+    .flatMap((room) =>
+      readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }).map((file) => `${room}/${file}`),
+    );
+  const rooms = files.filter((file) => file.endsWith("/index.ts")).map((file) => file.split("/").at(-2)!);
+  t.ok(rooms.length > 15, `${rooms.length} rooms`);
+  for (const room of rooms) t.match(picture, new RegExp(`(?:^|[ ─])${room}/`, "m"), room);
+  const layers = files.filter((file) => file.endsWith(".layer.ts"));
+  t.ok(layers.length > 15, `${layers.length} files of layers`);
+  for (const file of layers)
+    for (const [, layer] of page(file).matchAll(/^ +name: "([\w-]+)"/gm))
+      t.match(text, new RegExp(`[\`→:] ?${layer}\\b`), `${layer} of ${file}`);
 });
 
 test("docs/errors.md says of every error code what the table of codes says, and lists no other", async (t) => {
@@ -261,7 +281,7 @@ test("the files and folders that the pages name are there", async (t) => {
     for (const [, link] of text.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g))
       t.ok(existsSync(join(ROOT, name, "..", link!)), `${name} links to ${link}`);
     for (const [, path] of text.matchAll(
-      /`((?:core|balancing|resilience|discovery|config|telemetry|proxy|cli|test|bench|docs)\/[\w./-]*)`/g,
+      /`((?:core|balancing|resilience|discovery|config|telemetry|proxy|kubernetes|cli|test|bench|build|bin|packaging|examples|docs)\/[\w./-]*)`/g,
     ))
       t.ok(existsSync(join(ROOT, path!)), `${name} names ${path}`);
   }
@@ -288,8 +308,7 @@ test("docs/benchmarks.md has figures of every algorithm that does not go by a ha
   const [, written] = /<!-- balancing:begin -->\n(.*?)<!-- balancing:end -->/s.exec(
     page("docs/benchmarks.md"),
   )!;
-  const byHash = new Set<string>(["ringHash", "maglev"]);
-  const algorithms = BALANCING_ALGORITHMS.filter((name) => !byHash.has(name)).toSorted();
+  const algorithms = BALANCING_ALGORITHMS.filter((name) => !HASHING_ALGORITHMS.has(name)).toSorted();
   const [slow, busy] = written!.split("One of six is busy");
   for (const table of [slow, busy]) {
     const rows = [...table!.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name!);
