@@ -115,8 +115,8 @@ export class DataPlane implements Plane {
   readonly #listeners = new Map<string, Listener>();
   /** Closed, with callers that have not left yet. */
   readonly #leaving = new Set<Listener>();
-  /** Connections that listeners hung up on which have left, by direction. */
-  #refusedBefore: Record<string, number> = {};
+  /** Connections that listeners had hung up on which are gone, by direction. */
+  #hungUpBefore: Record<string, number> = {};
   #outbound: Handler = () => Promise.reject(new Error("the data plane has not been started"));
 
   constructor(settings: PlaneSettings, log: ProcessLog) {
@@ -223,7 +223,7 @@ export class DataPlane implements Plane {
       requests: this.listeners.flatMap((listener) => requestViews(listener.exchanges, nowMs)),
       inFlight: this.#perDirection((listener) => listener.exchanges.size),
       connections: this.#perDirection((listener) => listener.connections),
-      connectionsRefused: summed([this.#perDirection(({ hungUp }) => hungUp), this.#refusedBefore]),
+      connectionsRefused: summed([this.#perDirection(({ hungUp }) => hungUp), this.#hungUpBefore]),
       tally: this.stackParts.tally.counted(),
       overload: this.stackParts.overload?.report(),
       faults: this.stackParts.faults?.counts() ?? {},
@@ -297,7 +297,7 @@ export class DataPlane implements Plane {
       .until(() => listener.connections === 0)
       .then(() => {
         this.#leaving.delete(listener);
-        this.#refusedBefore = summed([this.#refusedBefore, { [listener.direction]: listener.hungUp }]);
+        this.#hungUpBefore = summed([this.#hungUpBefore, { [listener.direction]: listener.hungUp }]);
       });
   }
 

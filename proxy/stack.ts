@@ -134,22 +134,14 @@ export function within(
 export function upstream(parts: StackParts, to: Upstream, lane: Lane = {}): Handler {
   const { attempts } = lane.retries ?? to.options.retries;
   const way = stack(upstreamLayers(parts, to, lane), balance(to, attempts > 0));
-  if (to.options.protocol === "tcp")
-    return (exchange) => {
-      if (!exchange.opaque)
-        return Promise.reject(
-          new ProxyError(
-            "no_route",
-            `${to.name} carries no requests but TCP, and is reached by its localPort`,
-          ),
-        );
-      exchange.upstream = to.name;
-      return way(exchange);
-    };
-  return (exchange) => {
+  const handle: Handler = (exchange) => {
     exchange.upstream = to.name;
     return way(exchange);
   };
+  if (to.options.protocol !== "tcp") return handle;
+  const refusal = `${to.name} carries no requests but TCP, and is reached by its localPort`;
+  return (exchange) =>
+    exchange.opaque ? handle(exchange) : Promise.reject(new ProxyError("no_route", refusal));
 }
 
 /**

@@ -20,7 +20,7 @@ import type { RouteMatch, RouteOptions } from "../route.ts";
 import type { Condition } from "../route-condition.ts";
 import type { UpstreamOptions } from "../upstream/index.ts";
 import { laneOf, onTheWire, type Warn } from "./chain-lane.ts";
-import type { NameSpec, Origin } from "./name-spec.ts";
+import { type NameSpec, NOT_CARRIED, type Origin } from "./name-spec.ts";
 
 export interface NamePlan {
   readonly destination: Destination;
@@ -190,8 +190,6 @@ function balancedAs(
     hash: byHash ? hash : [],
   };
 }
-
-const NOT_CARRIED: ReadonlySet<string> = new Set(["grpc", "http2"]);
 
 const CONSULS_CONNECT_MS = 5_000;
 

@@ -5,6 +5,9 @@ import type { UpstreamConfig } from "../../config/index.ts";
 import type { Merge, SourceOptions, Subset, UpstreamTuning } from "../../discovery/index.ts";
 import type { UpstreamOptions } from "../upstream/index.ts";
 
+/** Protocols that Consul may say a service speaks and that are not built. */
+export const NOT_CARRIED: ReadonlySet<string> = new Set(["grpc", "http2"]);
+
 /** Where the endpoints of a name come from. */
 export type Origin =
   | { readonly type: "sources"; readonly from: readonly SourceOptions[]; readonly merge: Merge }

@@ -15,7 +15,7 @@ import {
 import { appKey } from "../app-key.ts";
 import { own } from "../own.ts";
 import { type Destination, type ListenerPlan, plainDestination } from "../plan.ts";
-import { type NameSpec, type Origin, tuned } from "./name-spec.ts";
+import { type NameSpec, NOT_CARRIED, type Origin, tuned } from "./name-spec.ts";
 
 /** What central configuration says about calls of this service. */
 export interface CentralTuning {
@@ -90,8 +90,6 @@ export function planOfSidecar(
   }
   return { listeners, names, app, warnings };
 }
-
-const NOT_CARRIED: ReadonlySet<string> = new Set(["grpc", "http2"]);
 
 /** Where an upstream is, if not here. */
 function placesOf({ datacenter, namespace, partition, peer }: SidecarUpstream): readonly string[] {

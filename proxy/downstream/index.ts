@@ -1,3 +1,4 @@
+export { plainAddress } from "./client-address.ts";
 export { DownstreamConnection } from "./connection.ts";
 export type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
 export { Listener } from "./listener.ts";

@@ -12,6 +12,7 @@ import {
   type ConnectionParts,
   DownstreamConnection,
   type OpenConnection,
+  plainAddress,
   TcpConnection,
 } from "../downstream/index.ts";
 import { ownConnections } from "../own-connections.ts";
@@ -60,7 +61,6 @@ export interface InterceptorParts {
 const OPAQUE_PORTS: ReadonlySet<number> = new Set([25, 587, 3306, 4444, 5432, 6379, 9300, 11211]);
 
 const LOOPBACK = /^(?:127\.|::1$)/;
-const MAPPED = "::ffff:";
 
 export class Interceptor {
   readonly #parts: InterceptorParts;
@@ -166,7 +166,7 @@ export class Interceptor {
     to: Address,
     { direction }: ConnectionParts,
   ): boolean {
-    const address = remoteAddress.startsWith(MAPPED) ? remoteAddress.slice(MAPPED.length) : remoteAddress;
+    const address = plainAddress(remoteAddress);
     if (ownConnections.has({ address, port: remotePort }, to)) return true;
     const { ownPorts, appPorts = [] } = this.#parts.plan;
     if (!ownPorts.includes(to.port) || appPorts.includes(to.port)) return false;

@@ -6,6 +6,7 @@
  * going where it came.
  */
 import type { Socket } from "node:net";
+import { plainAddress } from "../downstream/index.ts";
 
 export interface Address {
   readonly address: string;
@@ -24,8 +25,6 @@ const SO_ORIGINAL_DST = 80;
 const SOCKADDR_IN_BYTES = 16;
 const SOCKADDR_IN6_BYTES = 28;
 
-const MAPPED = "::ffff:";
-
 /**
  * Makes the function that asks.
  * @throws Error with what is missing here
@@ -37,7 +36,7 @@ export function originalDestinations(): (socket: Socket) => Address {
   const length = Buffer.alloc(4);
   return (socket) => {
     const { localAddress = "", localPort = 0 } = socket;
-    const plain = localAddress.startsWith(MAPPED) ? localAddress.slice(MAPPED.length) : localAddress;
+    const plain = plainAddress(localAddress);
     const isV6 = plain.includes(":");
     const fd = (socket as unknown as WithDescriptor)._handle?.fd ?? -1;
     length.writeInt32LE(isV6 ? SOCKADDR_IN6_BYTES : SOCKADDR_IN_BYTES);
