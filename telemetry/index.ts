@@ -1,8 +1,9 @@
 export { type AccessLogWriter, accessLog, accessMembers } from "./access-log.layer.ts";
+export type { Counts, DiscoveryCounts, UpstreamCounts } from "./counts.ts";
 export { LOG_LEVELS, type LogLevel, type ProcessLog, processLog } from "./logger.ts";
 export { METRICS, type MetricDefinition, type MetricName } from "./metric-names.ts";
 export { metrics } from "./metrics.layer.ts";
-export { type Counts, type DiscoveryCounts, Metrics, type UpstreamCounts } from "./metrics.ts";
+export { Metrics } from "./metrics.ts";
 export { type LogRelay, relayedLog } from "./relayed-log.ts";
 export {
   type CountedRequests,

@@ -1,5 +1,5 @@
 /**
- * Every metric that heddle exposes: name, type, labels, help. To add one: a line here, a source in metrics.ts,
+ * Every metric that heddle exposes: name, type, labels, help. To add one: a line here, its values in metric-values.ts,
  * a row in docs/metrics.md (a test compares the page with this table).
  */
 export interface MetricDefinition {
