@@ -2,25 +2,26 @@
  * `npm run bench:binary`: the single executable beside Node with bin/heddle.js: size, start, memory, time per request.
  *
  * Both in turns, so that what else the machine does meets both; the medians are written into docs/installing.md.
- * Exit codes: 0 measured, 1 something failed, 2 wrong usage.
  */
-import { readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { sbomOf } from "../../build/sbom/sbom.ts";
+import { command } from "../command.ts";
 import { contenders } from "../load/contenders.ts";
 import { examineMachine } from "../load/machine.ts";
 import { Processes } from "../load/processes.ts";
-import { replaceBetweenMarkers } from "../load/report.ts";
 import { median } from "../median.ts";
+import { placeWords } from "../occasion.ts";
+import { optionsOf, wholeNumber, writesPage } from "../options.ts";
+import { writeIntoPage } from "../page.ts";
 import { Ground } from "../scale/ground.ts";
 import { pace } from "../scale/loads.ts";
+import { numbersTable } from "../table.ts";
 import { type Program, untilEnded, untilReady } from "./starts.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-const PAGE = join(ROOT, "docs/installing.md");
-const USAGE = "usage: npm run bench:binary -- [--rounds 3] [--no-write]\n";
+const usage = "usage: npm run bench:binary -- [--rounds 3] [--no-write]\n";
 const PROGRAMS: readonly Program[] = [
   [process.execPath, join(ROOT, "bin/heddle.js")],
   [join(ROOT, "out/heddle")],
@@ -43,21 +44,11 @@ interface Memory {
   readonly own: number;
 }
 
-try {
-  const { values } = parseArgs({
-    options: { rounds: { type: "string", default: "3" }, "no-write": { type: "boolean" } },
-  });
-  const rounds = Number(values.rounds);
-  if (!(rounds >= 1)) throw new TypeError("expected a number of rounds");
-  const table = await measure(rounds);
+await command("bench", { usage, options: optionsOf("rounds", "no-write") }, async (values) => {
+  const table = await measure(wholeNumber(values, "rounds", 3));
   process.stdout.write(`${table}\n`);
-  if (values["no-write"] !== true)
-    writeFileSync(PAGE, replaceBetweenMarkers(readFileSync(PAGE, "utf8"), table, "binary"));
-} catch (error) {
-  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = error instanceof TypeError ? 2 : 1;
-  if (process.exitCode === 2) process.stderr.write(USAGE);
-}
+  if (writesPage(values, true)) writeIntoPage("installing.md", "binary", table);
+});
 
 async function measure(rounds: number): Promise<string> {
   const machine = examineMachine(contenders.filter(({ id }) => id === "heddle"));
@@ -75,16 +66,14 @@ async function measure(rounds: number): Promise<string> {
       const ground = await Ground.prepare(processes, machine);
       stays[which]!.push(await stay(ground, program));
     }
-  const row = (what: string, texts: readonly (string | number)[]) => `| ${what} | ${texts.join(" | ")} |`;
+  const row = (what: string, texts: readonly (string | number)[]) => [what, ...texts.map(String)];
   const ms = (times: readonly (readonly number[])[]) => times.map((each) => Math.round(median(each)));
   const memory = (of: (each: Stay) => Memory) =>
     stays.map((each) => {
       const middle = (part: keyof Memory) => Math.round(median(each.map((one) => of(one)[part])));
       return `${middle("resident")}, ${middle("own")}`;
     });
-  return [
-    row("", ["`node bin/heddle.js`", "`out/heddle`"]),
-    "|---|--:|--:|",
+  const rows = [
     row("on disk, MiB", sizes()),
     row(`\`heddle --version\`, ms (median of ${STARTS})`, ms(ended)),
     row(`\`heddle run\` until it is ready, ms (median of ${STARTS})`, ms(ready)),
@@ -100,9 +89,9 @@ async function measure(rounds: number): Promise<string> {
       "CPU per request meanwhile, µs",
       stays.map((each) => Math.round(median(each.map(({ microsPerRequest }) => microsPerRequest)))),
     ),
-    "",
-    `Node ${process.versions.node}, ${machine.processor}, Linux ${machine.kernel}; memory and CPU are medians of ${rounds}, both in turns.`,
-  ].join("\n");
+  ];
+  const table = numbersTable(["", "`node bin/heddle.js`", "`out/heddle`"], rows);
+  return `${table}\n\n${placeWords(machine)}; memory and CPU are medians of ${rounds}, both in turns.`;
 }
 
 async function stay(ground: Ground, program: Program): Promise<Stay> {

@@ -5,8 +5,8 @@ import { Agent } from "node:http";
 import { call, startApp, type Teardown } from "../../test/support/apps.ts";
 import type { Cluster } from "../../test/support/consul-cluster.ts";
 import { startSidecar } from "../../test/support/sidecar.ts";
+import type { Figure } from "../figure.ts";
 import { median } from "../median.ts";
-import type { Figure } from "../scale/report.ts";
 
 const TIMES = 40;
 /** The sidecar must feel it within this time. */

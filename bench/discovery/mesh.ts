@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Teardown } from "../../test/support/apps.ts";
 import { type Cluster, eventually } from "../../test/support/consul-cluster.ts";
 import { type SidecarProcess, startSidecar } from "../../test/support/sidecar.ts";
-import type { Figure } from "../scale/report.ts";
+import type { Figure } from "../figure.ts";
 
 const SERVICES = 50;
 const INSTANCES = 100;

@@ -6,16 +6,15 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { cpus, release } from "node:os";
 import { join } from "node:path";
+import { UnfitMachine } from "../command.ts";
+import { type Place, place } from "../occasion.ts";
 import type { Contender, Program } from "./contender.ts";
 
-export interface Machine {
+export interface Machine extends Place {
   readonly proxyCore: number;
   readonly loadCore: number;
   readonly ticksPerSecond: number;
-  readonly processor: string;
-  readonly kernel: string;
   /** By name, as in "nginx": "1.22.1". */
   readonly versions: Readonly<Record<string, string>>;
 }
@@ -31,25 +30,25 @@ const ALWAYS_NEEDED: readonly Program[] = [
 
 export function examineMachine(chosen: readonly Contender[]): Machine {
   if (process.platform !== "linux")
-    throw new Error("the bench needs Linux: it pins processes and reads /proc");
+    throw new UnfitMachine("the bench needs Linux: it pins processes and reads /proc");
   // Debian keeps servers where only root looks by default.
   process.env.PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`;
   const versions = programVersions(chosen);
   for (const { id, needsFile } of chosen) {
     if (needsFile === undefined || existsSync(join(ROOT, needsFile))) continue;
-    throw new Error(`${id} needs ${needsFile}, which is not there; choose others with --only`);
+    throw new UnfitMachine(`${id} needs ${needsFile}, which is not there; choose others with --only`);
   }
   const [proxyCore, loadCore] = allowedCores(readFileSync("/proc/self/status", "utf8"));
   if (proxyCore === undefined || loadCore === undefined)
-    throw new Error("the bench needs two cores, got one");
+    throw new UnfitMachine("the bench needs two cores, got one");
+  const here = place();
   return {
     proxyCore,
     loadCore,
     ticksPerSecond: Number(spawnSync("getconf", ["CLK_TCK"], { encoding: "utf8" }).stdout),
-    processor: cpus()[0]?.model ?? "unknown",
-    kernel: release(),
+    ...here,
     versions: {
-      Node: process.versions.node,
+      Node: here.version,
       ...versions,
       "http-proxy": packageVersion("node_modules/http-proxy"),
       heddle: packageVersion("."),
@@ -71,7 +70,7 @@ function programVersions(chosen: readonly Contender[]): Record<string, string> {
     if (version !== undefined) versions[name] = version;
   }
   if (missing.length === 0) return versions;
-  throw new Error(`programs are missing; on Debian and Ubuntu: apt-get install ${missing.join(" ")}`);
+  throw new UnfitMachine(`programs are missing; on Debian and Ubuntu: apt-get install ${missing.join(" ")}`);
 }
 
 /** Cores that this process may use, from a list such as "0-1,4": a container may own others than 0 and 1. */

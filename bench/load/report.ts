@@ -3,6 +3,8 @@
  *
  * The same Markdown goes to the terminal and into docs/benchmarks.md, so that no figure is copied by hand.
  */
+import { roundsWords } from "../occasion.ts";
+import { numbersTable } from "../table.ts";
 import type { Machine } from "./machine.ts";
 import type { Options } from "./options.ts";
 import type { Result } from "./rounds.ts";
@@ -24,23 +26,14 @@ const TARGETS: readonly { readonly of: string; readonly baseline: Baseline; read
 
 export function report(rows: readonly Row[], results: readonly Result[], occasion: Occasion): string {
   const parts = [
-    table(SUMMARY_HEAD, rows.map(summaryCells)),
+    numbersTable(SUMMARY_HEAD, rows.map(summaryCells)),
     failureLines(rows),
     targetLines(rows),
     "CPU time per request in each round (µs):",
-    table(roundsHead(results), results.map(roundCells)),
+    numbersTable(roundsHead(results), results.map(roundCells)),
     occasionLines(occasion),
   ];
   return parts.filter((part) => part !== "").join("\n\n");
-}
-
-/** Puts `text` between the markers of the page and leaves everything else as it is. */
-export function replaceBetweenMarkers(page: string, text: string, name = "bench"): string {
-  const [opening, closing] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];
-  const begin = page.indexOf(opening);
-  const end = page.indexOf(closing);
-  if (begin < 0 || end < begin) throw new Error(`expected ${opening} and then ${closing} in the page`);
-  return `${page.slice(0, begin + opening.length)}\n${text}\n${page.slice(end)}`;
 }
 
 const SUMMARY_HEAD = [
@@ -105,23 +98,9 @@ function roundCells({ name, measurements }: Result): readonly string[] {
 function occasionLines({ date, machine, options }: Occasion): string {
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   const { rounds, seconds, connections } = options;
-  const turns = rounds === 1 ? "1 round" : `${rounds} rounds`;
   return [
-    `- Measured on ${date}: ${turns} of ${seconds} s each after one warm-up, ${connections} connections`,
+    `- Measured on ${date}: ${roundsWords(rounds)} of ${seconds} s each after one warm-up, ${connections} connections`,
     `- Processor ${machine.processor}, Linux ${machine.kernel}`,
     `- Versions: ${versions.join(", ")}`,
   ].join("\n");
-}
-
-/** Markdown with columns of one width: numbers to the right, names to the left. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((cell, i) => Math.max(3, cell.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (cells: readonly string[]) => {
-    const padded = cells.map((cell, i) =>
-      i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0),
-    );
-    return `| ${padded.join(" | ")} |`;
-  };
-  const rule = widths.map((width, i) => (i === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
-  return [line(head), line(rule), ...rows.map(line)].join("\n");
 }

@@ -4,8 +4,10 @@
  * The same Markdown goes to the terminal and into docs/benchmarks.md, so that no figure is copied by hand.
  */
 import { CRITICALITIES } from "../../core/index.ts";
+import { type Figure, figureTable } from "../figure.ts";
 import { median } from "../median.ts";
-import { type Figure, table } from "../scale/report.ts";
+import { latenessLine, placeWords, type Rounds, roundsWords } from "../occasion.ts";
+import { numbersTable } from "../table.ts";
 import { QUEUE_TIMEOUT_MS, WORK } from "./contenders.ts";
 import type { Figures } from "./figures.ts";
 import { CROWD, type OwnFigures } from "./own-scene.ts";
@@ -16,26 +18,13 @@ const GOODPUT = 0.85;
 /** Of the critical requests, which alone are less than what can be done, so many shall be answered. */
 const CRITICAL = 0.99;
 
-/** What a timer may be late on a machine that has nothing else to do: they count whole milliseconds. */
-const QUIET_MS = 4;
-const NOT_QUIET = ": **the machine had other work, and it is in these figures**";
-
-/** What a reader must know to read the figures. */
-export interface Occasion {
-  /** As in 2026-01-31. */
-  readonly date: string;
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly processor: string;
-  readonly kernel: string;
-  /** Of Node. */
-  readonly version: string;
-}
-
-export function report(app: Results, own: readonly OwnFigures[], occasion: Occasion): string {
+export function report(app: Results, own: readonly OwnFigures[], occasion: Rounds): string {
   return [
     contendersTable(app),
-    table([...app.rows.filter(({ contender }) => contender.isJudged).flatMap(promises), ...ownPromises(own)]),
+    figureTable([
+      ...app.rows.filter(({ contender }) => contender.isJudged).flatMap(promises),
+      ...ownPromises(own),
+    ]),
     occasionLines(app, occasion),
   ].join("\n\n");
 }
@@ -67,8 +56,7 @@ function contendersTable({ rows }: Results): string {
       of(({ recoveredAfterS }) => recoveredAfterS).toFixed(1),
     ];
   });
-  const rule = head.map((_, i) => (i === 0 ? "---" : "---:"));
-  return [head, rule, ...body].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+  return numbersTable(head, body);
 }
 
 /** Each round is held against its own bound, and the median of what is left decides. */
@@ -135,16 +123,15 @@ function ownPromises(own: readonly OwnFigures[]): Figure[] {
   ];
 }
 
-function occasionLines(
-  { capacities, rows }: Results,
-  { date, rounds, seconds, processor, kernel, version }: Occasion,
-): string {
-  const late = rows.flatMap((row) => row.rounds.map(({ lateP99Ms }) => lateP99Ms));
+function occasionLines({ capacities, rows }: Results, { date, rounds, seconds, ...place }: Rounds): string {
   return [
-    `- Measured on ${date}: ${rounds === 1 ? "1 round" : `${rounds} rounds`}, overloads of ${seconds} s each`,
+    `- Measured on ${date}: ${roundsWords(rounds)}, overloads of ${seconds} s each`,
     `- The app has ${WORK.workers} workers of ${WORK.meanMs} ms and answers ${capacities.map((each) => each.toFixed(0)).join(", ")} requests/s; callers wait ${PATIENCE_MS} ms`,
-    `- Of the requests of an overload, 99 % were sent within ${median(late).toFixed(0)} ms of when they were due; in the worst turn, within ${Math.max(...late).toFixed(0)} ms${median(late) > QUIET_MS ? NOT_QUIET : ""}`,
-    `- Processor ${processor}, Linux ${kernel}, Node ${version}`,
+    latenessLine(
+      "an overload",
+      rows.flatMap((row) => row.rounds.map(({ lateP99Ms }) => lateP99Ms)),
+    ),
+    `- ${placeWords(place)}`,
   ].join("\n");
 }
 

@@ -4,7 +4,7 @@
  * A turn is one stream of requests: a warm-up and a quiet stretch at half of what the app can do, the overload, and quiet again.
  * So the quiet figures are those of the same process, and what the overload leaves behind is seen.
  */
-import type { Teardown } from "../../test/support/apps.ts";
+import { Ends } from "../ends.ts";
 import { examineMachine } from "../load/machine.ts";
 import { Processes } from "../load/processes.ts";
 import { STREAMS, sfc32 } from "../simulate/random.ts";
@@ -43,23 +43,22 @@ export interface Plan {
   say(line: string): void;
 }
 
+interface Turn {
+  readonly capacity: number;
+  readonly round: number;
+  readonly seconds: number;
+}
+
 export async function appIsFull({ rounds, seconds, say }: Plan): Promise<Results> {
   const machine = examineMachine([]);
   const capacities: number[] = [];
   const figures = CONTENDERS.map((): Figures[] => []);
   for (let round = 1; round <= rounds; round++) {
-    const capacity = await withEnds(async (t) =>
-      saturatedRate(await startApp(t), SATURATED.inFlight, SATURATED),
-    );
+    const capacity = await capacityOfApp();
     capacities.push(capacity);
     say(`round ${round} of ${rounds}: the app answers ${capacity.toFixed(0)}/s`);
     for (const [i, contender] of CONTENDERS.entries()) {
-      const found = await withEnds(async (t) => {
-        await using processes = new Processes();
-        const ground = { teardown: t.teardown, processes, core: machine.proxyCore };
-        const port = await contender.start(ground, await startApp(t));
-        return await turn(port, capacity, round, seconds);
-      });
+      const found = await turn(contender, machine.proxyCore, { capacity, round, seconds });
       figures[i]!.push(found);
       say(`${contender.label}: ${JSON.stringify(found)}`);
     }
@@ -67,7 +66,21 @@ export async function appIsFull({ rounds, seconds, say }: Plan): Promise<Results
   return { capacities, rows: CONTENDERS.map((contender, i) => ({ contender, rounds: figures[i]! })) };
 }
 
-async function turn(port: number, capacity: number, round: number, seconds: number): Promise<Figures> {
+/** What the app does in a second when it is asked without a pause. */
+async function capacityOfApp(): Promise<number> {
+  await using ends = new Ends();
+  return await saturatedRate(await startApp(ends), SATURATED.inFlight, SATURATED);
+}
+
+async function turn(
+  contender: Contender,
+  core: number,
+  { capacity, round, seconds }: Turn,
+): Promise<Figures> {
+  await using processes = new Processes();
+  await using ends = new Ends();
+  const ground = { teardown: (end: () => unknown) => ends.teardown(end), processes, core };
+  const port = await contender.start(ground, await startApp(ends));
   const overloadFromS = WARM_UP_S + QUIET_S;
   const course: Course = {
     quietFromS: WARM_UP_S,
@@ -86,14 +99,4 @@ async function turn(port: number, capacity: number, round: number, seconds: numb
     sfc32(round, STREAMS.clients),
   );
   return figuresOf(outcomes, course, capacity);
-}
-
-/** What `work` starts is ended with it, the last one first. */
-async function withEnds<Result>(work: (t: Teardown) => Promise<Result>): Promise<Result> {
-  const ends: (() => unknown)[] = [];
-  try {
-    return await work({ teardown: (end) => ends.push(end) });
-  } finally {
-    for (const end of ends.reverse()) await end();
-  }
 }

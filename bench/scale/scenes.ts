@@ -5,10 +5,10 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Figure } from "../figure.ts";
 import { median } from "../median.ts";
 import { type Ground, LARGE_PATH, type Subject } from "./ground.ts";
 import { pace, saturate } from "./loads.ts";
-import type { Figure } from "./report.ts";
 
 type Scene = (ground: Ground, rounds: number) => Promise<Figure>;
 

@@ -3,11 +3,12 @@
  *
  * No times and no date: the same seed writes the same page, so that a change in it is a change of the algorithms.
  */
-import { replaceBetweenMarkers } from "../load/report.ts";
+import { linesBetweenMarkers, replaceBetweenMarkers } from "../page.ts";
+import { headOf, row } from "../table.ts";
 import type { Departure, Findings, Row } from "./rows.ts";
 
-const HEAD = ["| result | published | here | tolerance | holds |", "|---|---|---|---|---|"];
-const DEPARTURES_HEAD = ["| result | published | here | likely cause |", "|---|---|---|---|"];
+const HEAD = headOf(["result", "published", "here", "tolerance", "holds"]);
+const DEPARTURES_HEAD = headOf(["result", "published", "here", "likely cause"]);
 /** Names of the markers of the page. */
 const ROWS = "simulate";
 const DEPARTURES = "departures";
@@ -25,8 +26,8 @@ export function page(
   order: readonly string[],
   findings: ReadonlyMap<string, Findings>,
 ): string {
-  const rows = table(order, rowsOf(findings), linesBetween(before, ROWS));
-  const departures = departureTable(order, departuresOf(findings), linesBetween(before, DEPARTURES));
+  const rows = table(order, rowsOf(findings), linesBetweenMarkers(before, ROWS));
+  const departures = departureTable(order, departuresOf(findings), linesBetweenMarkers(before, DEPARTURES));
   return replaceBetweenMarkers(replaceBetweenMarkers(before, rows, ROWS), departures, DEPARTURES);
 }
 
@@ -63,8 +64,8 @@ function linesOf<Result>(
     const results = found.get(name);
     if (results === undefined) return before.filter((line) => line.startsWith(`| ${name}: `));
     return results.map((result) => {
-      const cells = cellsOf(result).map((cell) => cell.replaceAll("|", "\\|"));
-      return `| ${name}: ${cells.join(" | ")} |`;
+      const [what, ...cells] = cellsOf(result);
+      return row([`${name}: ${what}`, ...cells]);
     });
   });
 }
@@ -83,10 +84,4 @@ function rowsOf(findings: ReadonlyMap<string, Findings>): Map<string, readonly R
 
 function departuresOf(findings: ReadonlyMap<string, Findings>): Map<string, readonly Departure[]> {
   return new Map([...findings].map(([name, { departures = [] }]) => [name, departures]));
-}
-
-/** Nothing where the page has no such markers: writing it will say so. */
-function linesBetween(text: string, name: string): string[] {
-  const from = text.indexOf(`<!-- ${name}:begin -->`);
-  return text.slice(from, text.indexOf(`<!-- ${name}:end -->`)).split("\n");
 }

@@ -3,34 +3,26 @@
  *
  * The same text goes to the terminal and into docs/benchmarks.md, so that no figure is copied by hand.
  */
+import { type Occasion, placeWords } from "../occasion.ts";
+import { wordsTable } from "../table.ts";
 import type { Findings } from "./course.ts";
 import type { Sample } from "./gauges.ts";
 import { RULE_NAMES } from "./rules.ts";
 import { exactRows, memoryRows, mib } from "./verdict.ts";
 
-/** What a reader must know to read the figures. */
-export interface Occasion {
-  /** As in 2026-01-31. */
-  readonly date: string;
-  readonly processor: string;
-  readonly kernel: string;
-  /** Of Node. */
-  readonly version: string;
-}
-
-export function report(found: Findings, { date, processor, kernel, version }: Occasion): string {
+export function report(found: Findings, { date, ...place }: Occasion): string {
   const { ledger, course, samples } = found;
   const rows = [...exactRows(found), ...memoryRows(found)];
   const resident = samples.map(({ residentBytes }) => residentBytes);
   const minutes = (course.seconds / 60).toFixed(course.seconds % 60 === 0 ? 0 : 1);
   return [
-    table(
-      "what | measured | target | holds",
+    wordsTable(
+      ["what", "measured", "target", "holds"],
       rows.map(({ what, measured, target, holds }) => [what, measured, target, holds ? "yes" : "**no**"]),
     ),
     `By which rule each of ${ledger.sent} requests was explained:`,
-    table(
-      "what its caller saw, and what the log says | requests",
+    wordsTable(
+      ["what its caller saw, and what the log says", "requests"],
       RULE_NAMES.map((name) => [name, String(ledger.byRule.get(name) ?? 0)]),
     ),
     [
@@ -39,7 +31,7 @@ export function report(found: Findings, { date, processor, kernel, version }: Oc
       `- RSS under load: ${mib(Math.min(...resident))} to ${mib(Math.max(...resident))}`,
       `- Held under load, at most: ${listed(Object.entries(most(samples)))}`,
       `- ${found.saturated === undefined ? "" : `Saturated, all in this set-up: ${Math.round(found.saturated)} requests/s. `}Sent: ${found.rate}/s for ${minutes} minutes after ${course.warmUpSeconds} s of the same; 99 % of them within ${found.kept.lateMs.toFixed(1)} ms of when they were due, and ${found.kept.skipped} not, as the load generator had no time`,
-      `- Measured on ${date}, seed ${course.seed}. Processor ${processor}, Linux ${kernel}, Node ${version}`,
+      `- Measured on ${date}, seed ${course.seed}. ${placeWords(place)}`,
     ].join("\n"),
   ].join("\n\n");
 }
@@ -65,9 +57,4 @@ export function complaints(found: Findings): string[] {
 
 function listed(entries: readonly (readonly [string, number])[]): string {
   return entries.map(([name, count]) => `${name} ${count}`).join(", ");
-}
-
-function table(head: string, rows: readonly (readonly string[])[]): string {
-  const rule = head.split(" | ").map(() => "---");
-  return [`| ${head} |`, `|${rule.join("|")}|`, ...rows.map((row) => `| ${row.join(" | ")} |`)].join("\n");
 }

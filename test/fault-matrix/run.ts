@@ -6,7 +6,8 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { replaceBetweenMarkers } from "../../bench/load/report.ts";
+import { today } from "../../bench/occasion.ts";
+import { replaceBetweenMarkers } from "../../bench/page.ts";
 import { FAULTS } from "./faults.ts";
 import { runMatrix, runOutages } from "./matrix.ts";
 import { POLICIES } from "./policies.ts";
@@ -27,7 +28,7 @@ for (const promise of broken) process.stderr.write(`${promise}\n`);
 if (broken.length > 0) {
   process.exitCode = 1;
 } else {
-  const made = `Made on ${new Date().toISOString().slice(0, 10)} with Node ${process.versions.node}.`;
+  const made = `Made on ${today()} with Node ${process.versions.node}.`;
   const parts = {
     policies: policyTable(POLICIES),
     outages: `${made}\n\n${outageTable(outages)}`,

@@ -1,6 +1,7 @@
 /**
  * The matrix as tables: one for each fault with a line for each policy, and one of total outages.
  */
+import { wordsTable } from "../../bench/table.ts";
 import { type Cell, countOf } from "./cell.ts";
 import type { MatrixFault } from "./faults.ts";
 import type { Scope } from "./ground.ts";
@@ -45,7 +46,7 @@ function faultSection(fault: MatrixFault, cells: readonly Cell[]): string {
     "delivered twice",
     "retries refused",
   ];
-  return `### ${fault.name}\n\n${fault.says} ${requests} requests in each cell.\n\n${table(head, rows)}`;
+  return `### ${fault.name}\n\n${fault.says} ${requests} requests in each cell.\n\n${wordsTable(head, rows)}`;
 }
 
 /** Total outages, by fault. */
@@ -64,7 +65,7 @@ export function outageTable(outages: readonly Outage[]): string {
       share(off.sent + off.resent, off),
     ];
   });
-  return table(
+  return wordsTable(
     ["fault", "requests", "attempts per request", "breakers off", "breakers off, without mere connecting"],
     rows,
   );
@@ -86,7 +87,7 @@ export function policyTable(policies: readonly Policy[]): string {
       .flat()
       .join(", "),
   ]);
-  return table(["policy", "settings"], rows);
+  return wordsTable(["policy", "settings"], rows);
 }
 
 function errorsOf({ outcomes }: Cell): Record<string, number> {
@@ -104,8 +105,4 @@ function tally(counts: Readonly<Record<string, number>>): string {
 /** Of those after the fault had set in; what was before took one each. */
 function perRequest({ attempts, before, resent, calls }: Cell): string {
   return ((countOf(attempts) - before + resent) / calls.length).toFixed(2);
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
