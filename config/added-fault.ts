@@ -3,7 +3,7 @@
  */
 import * as v from "valibot";
 import type { Direction } from "../core/index.ts";
-import { formatPath } from "./issues.ts";
+import { formatPath } from "../discovery/index.ts";
 import { addedFault, type FaultConfig, faultProblems } from "./shape-fault.ts";
 
 export interface AddedFault extends FaultConfig {

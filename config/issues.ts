@@ -2,7 +2,7 @@
  * From what valibot complains about to what a person is told: where, what was expected, and what came.
  */
 import type * as v from "valibot";
-import { withoutSecrets } from "../discovery/index.ts";
+import { printed } from "../discovery/index.ts";
 import { type Path, UNKNOWN } from "./document.ts";
 import { expectedAt, settingsAt } from "./shape-walk.ts";
 import { suggestion } from "./suggest.ts";
@@ -57,24 +57,4 @@ function innermost(issue: Issue, path: Path): Complaint[] {
   return (issue.issues ?? [])
     .filter((inner) => inner.kind === "validation" || inner.path !== undefined)
     .flatMap((inner) => complaints(inner, path));
-}
-
-function printed(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (value === null) return "an empty value";
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "object") return "a mapping";
-  const text = typeof value === "string" ? JSON.stringify(withoutSecrets(value)) : String(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
-/** `routes[2].to`; a key that is no single short word is quoted. */
-export function formatPath(path: Path): string {
-  return path
-    .map((step, i) => {
-      if (typeof step === "number") return `[${step}]`;
-      const word = /^[^\s\p{C}"]{1,64}$/u.test(step) ? step : printed(step);
-      return i === 0 ? word : `.${word}`;
-    })
-    .join("");
 }

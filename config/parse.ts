@@ -2,11 +2,11 @@
  * From text to a believed configuration, or every fault with its place. After this nobody checks again.
  */
 import * as v from "valibot";
-import { withEnvironment } from "../discovery/index.ts";
+import { formatPath, withEnvironment } from "../discovery/index.ts";
 import { crossFaults } from "./cross-checks.ts";
 import { type Environment, type Path, type ReadDocument, readDocument } from "./document.ts";
 import { ConfigError, type ConfigFault } from "./fault.ts";
-import { type Complaint, complaints, formatPath } from "./issues.ts";
+import { type Complaint, complaints } from "./issues.ts";
 import { type Config, shape } from "./shape.ts";
 
 /** Settings that are given beside the file, each by its path. */

@@ -20,7 +20,6 @@ export {
   isConsulAddress,
   isConsulToken,
   withEnvironment,
-  withoutSecrets,
 } from "./consul/options.ts";
 export { endMaintenance, Registration, setMaintenance } from "./consul/registration.ts";
 export { ConsulRegistry } from "./consul/registry.ts";
@@ -38,6 +37,7 @@ export { createProbe } from "./health/create-probe.ts";
 export { type ClusterAccess, type ConfiguredAccess, clusterAccess } from "./kubernetes/cluster-access.ts";
 export { MERGES, type Merge } from "./merge.ts";
 export { LastGood } from "./outage/last-good.ts";
+export { formatPath, printed } from "./printed.ts";
 export { QuestionLimit } from "./question-limit.ts";
 export type { Instance, Source } from "./source.ts";
 export { inSubset, type Subset, subsetText } from "./subset.ts";

@@ -19,7 +19,7 @@ import {
 } from "../core/index.ts";
 import { drawnMs, type Fault, type Faults } from "./fault.ts";
 import { slowed } from "./slow-body.ts";
-import { waitFor } from "./wait.ts";
+import { pause } from "./wait.ts";
 
 export const FAULT_HEADER = "X-Heddle-Fault";
 
@@ -81,7 +81,9 @@ export function postponedFaults({ clock, random, faults }: FaultParts): Layer {
     for (const fault of postponed) {
       const answer = answered(exchange, faults, fault);
       if (answer !== undefined) return answer;
-      if (fault.effect.kind === "delay") await held(exchange, clock, drawnMs(fault.effect.delayMs, random));
+      // Not as a back-off: the log tells the two apart.
+      if (fault.effect.kind === "delay")
+        await pause(exchange, clock, "layer", drawnMs(fault.effect.delayMs, random));
     }
     return next(exchange);
   }
@@ -108,14 +110,6 @@ function answered(exchange: Exchange, faults: Faults, fault: Fault): ProxyRespon
   note(exchange, faults, fault);
   if (fault.effect.kind === "abort") return refused(exchange, fault, fault.effect.status);
   return fault.effect.kind === "reset" ? cutOff(exchange, fault) : undefined;
-}
-
-/** Not as `backoff`: the log tells the two apart. */
-function held(exchange: Exchange, clock: Clock, ms: number): Promise<void> {
-  return waitFor<void>(exchange, clock, "layer", (done) => {
-    const timer = clock.schedule(ms, () => done());
-    return () => timer.cancel();
-  });
 }
 
 function refused(exchange: Exchange, { id }: Fault, status: number): ProxyResponse {

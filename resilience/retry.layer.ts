@@ -147,7 +147,7 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
             : { ...made, requeues: made.requeues + 1 };
         return async () => {
           exchange.body?.rewind();
-          if (!isAtOnce) await pause(exchange, clock, Math.max(pauseMs, waitMs));
+          if (!isAtOnce) await pause(exchange, clock, "backoff", Math.max(pauseMs, waitMs));
           // Timers are late: what cannot be answered in time any more is not sent.
           if (clock.now() >= exchange.deadlineMs)
             throw deadlineExceeded(exchange, "the deadline passed while waiting for backoff");

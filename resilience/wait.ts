@@ -55,8 +55,8 @@ export function waitFor<T>(
 }
 
 /** Waits for a time. */
-export function pause(exchange: Exchange, clock: Clock, delayMs: number): Promise<void> {
-  return waitFor<void>(exchange, clock, "backoff", (done) => {
+export function pause(exchange: Exchange, clock: Clock, on: Wait, delayMs: number): Promise<void> {
+  return waitFor<void>(exchange, clock, on, (done) => {
     const timer = clock.schedule(delayMs, () => done());
     return () => timer.cancel();
   });

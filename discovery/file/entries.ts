@@ -11,10 +11,9 @@
 import * as v from "valibot";
 import { endpointKey } from "../../core/index.ts";
 import { isCallable } from "../address.ts";
+import { formatPath, type Path, printed } from "../printed.ts";
 import type { Instance } from "../source.ts";
 import { type Place, readPlaced } from "./placed.ts";
-
-export type Path = readonly (string | number)[];
 
 export interface EntryFault {
   /** From 1. */
@@ -240,23 +239,4 @@ function text(expected: string) {
 
 function fault(message: string): EntriesReading {
   return { faults: [{ place: { line: 1, column: 1 }, path: "", message }] };
-}
-
-function printed(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (value === null) return "an empty value";
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "object") return "a mapping";
-  const written = typeof value === "string" ? JSON.stringify(value) : String(value);
-  return written.length > 80 ? `${written.slice(0, 77)}...` : written;
-}
-
-function formatPath(path: Path): string {
-  return path
-    .map((step, i) => {
-      if (typeof step === "number") return `[${step}]`;
-      const word = /^[\w.-]{1,64}$/.test(step) ? step : printed(step);
-      return i === 0 ? word : `.${word}`;
-    })
-    .join("");
 }

@@ -207,6 +207,7 @@ test("what is wrong is told with its place, what was expected and what came", as
     "- a:65536": `FILE:1:3: [0]: ${anAddress}, got "a:65536"`,
     "- 300.0.0.1:80": `FILE:1:3: [0]: ${anAddress}, got "300.0.0.1:80"`,
     "- '[1::2::3]:80'": `FILE:1:3: [0]: ${anAddress}, got "[1::2::3]:80"`,
+    "- http://me:secret@10.0.0.1:80": `FILE:1:3: [0]: ${anAddress}, got "http://...@10.0.0.1:80"`,
     "- 80": `FILE:1:3: [0]: ${anEntry}, got 80`,
     "- [a:80]": `FILE:1:3: [0]: ${anEntry}, got a list of 1`,
     "-\n": `FILE:1:2: [0]: ${anEntry}, got an empty value`,
