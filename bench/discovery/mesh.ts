@@ -4,7 +4,8 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Teardown } from "../../test/support/apps.ts";
-import { type Cluster, eventually } from "../../test/support/consul-cluster.ts";
+import type { Cluster } from "../../test/support/consul-cluster.ts";
+import { eventually } from "../../test/support/eventually.ts";
 import { type SidecarProcess, startSidecar } from "../../test/support/sidecar.ts";
 import type { Figure } from "../figure.ts";
 

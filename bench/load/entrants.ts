@@ -7,9 +7,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePorts } from "../../test/support/free-ports.ts";
 import { isAnswering } from "./ask.ts";
 import type { Contender, Setting } from "./contender.ts";
-import { freePorts, type Machine } from "./machine.ts";
+import type { Machine } from "./machine.ts";
 import type { Processes, Running } from "./processes.ts";
 import { UPSTREAM_PORT_COUNT, upstreamConfig } from "./upstream.ts";
 

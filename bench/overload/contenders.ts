@@ -9,8 +9,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Teardown } from "../../test/support/apps.ts";
+import { freePorts } from "../../test/support/free-ports.ts";
 import { startSidecar } from "../../test/support/sidecar.ts";
-import { freePorts } from "../load/machine.ts";
 import type { Processes } from "../load/processes.ts";
 import { ready } from "../scale/ground.ts";
 

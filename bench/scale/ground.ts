@@ -5,9 +5,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePorts } from "../../test/support/free-ports.ts";
 import { isAnswering } from "../load/ask.ts";
 import { nginxConfig, nginxPreamble } from "../load/configs.ts";
-import { freePorts, type Machine } from "../load/machine.ts";
+import type { Machine } from "../load/machine.ts";
 import type { Processes, Running } from "../load/processes.ts";
 import { BODY } from "../load/upstream.ts";
 import { processTree, usageOf } from "../load/usage.ts";

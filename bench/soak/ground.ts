@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Teardown } from "../../test/support/apps.ts";
 import { type FaultInjector, startFaultInjector } from "../../test/support/fault-injector.ts";
-import { freePorts } from "../load/machine.ts";
+import { freePorts } from "../../test/support/free-ports.ts";
 import type { AccessLine } from "./rules.ts";
 import { type Subject, startSubject } from "./subject.ts";
 

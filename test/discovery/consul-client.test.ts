@@ -13,8 +13,10 @@ import { type Test, test } from "tap";
 import { type ConsulCall, ConsulClient, ConsulRefusal } from "../../discovery/consul/client.ts";
 import type { ConsulOptions } from "../../discovery/consul/options.ts";
 import { startApp } from "../support/apps.ts";
-import { freePorts, withoutConsul } from "../support/consul.ts";
-import { eventually, startCluster } from "../support/consul-cluster.ts";
+import { withoutConsul } from "../support/consul.ts";
+import { startCluster } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { rawEndpoint } from "../support/raw.ts";
 

@@ -4,8 +4,9 @@ import { connect } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "tap";
 import { consulBinary, withoutConsul } from "../support/consul.ts";
-import { type Cluster, eventually, startCluster } from "../support/consul-cluster.ts";
+import { type Cluster, startCluster } from "../support/consul-cluster.ts";
 import type { AgentAnswer, ConsulAgentProcess } from "../support/consul-process.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Namespace, startNamespace, withoutNamespaces } from "../support/namespace.ts";
 
 const ORDERS = "/v1/health/service/orders";

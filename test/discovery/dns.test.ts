@@ -4,7 +4,7 @@ import { encode } from "dns-packet";
 import { test } from "tap";
 import { DnsClient, parseServer } from "../../discovery/dns/client.ts";
 import { type DnsOptions, DnsSource } from "../../discovery/dns/source.ts";
-import { Consul, freePorts, withoutConsul } from "../support/consul.ts";
+import { Consul, withoutConsul } from "../support/consul.ts";
 import { followed, NAME } from "../support/dns-follower.ts";
 import {
   a,
@@ -19,6 +19,7 @@ import {
   startDnsServer,
   zone,
 } from "../support/dns-server.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { logInto } from "../support/sidecar.ts";

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { test } from "tap";
 import { LastGood } from "../../discovery/outage/last-good.ts";
+import { eventually } from "../support/eventually.ts";
 import { said } from "../support/guarded.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 import { type LogRecord, logInto } from "../support/sidecar.ts";
@@ -21,12 +22,6 @@ function keeping(file: string | undefined, { atMs = START, keepForMs = DAY } = {
 }
 
 const portsOf = (of: LastGood, source = "a") => of.recall(source)?.instances.map(({ port }) => port);
-
-/** The disk has its own time. */
-async function until(isSo: () => boolean): Promise<void> {
-  for (let i = 0; i < 2_000 && !isSo(); i++) await setTimeout(2);
-  if (!isSo()) throw new Error("waited in vain");
-}
 
 /** A file as heddle leaves it. */
 async function written(file: string): Promise<Buffer> {
@@ -83,7 +78,7 @@ test("changes are written together a second later, and stop writes what has not 
   await settled();
   t.equal(onDisk(), undefined);
   clock.advance(1);
-  await until(() => onDisk() !== undefined);
+  await eventually("a file", () => onDisk() !== undefined);
   t.same(onDisk(), [1, 2]);
   lastGood.remember("a", said("3"));
   await lastGood.stop();
@@ -118,7 +113,10 @@ test("a list that does not change is confirmed on disk each minute, however ofte
     clock.advance(5_000);
     if (!isDue) continue;
     writes++;
-    await until(() => (ageOnDisk() ?? 60_000) <= 5_000 && readdirSync(t.testdirName).length === 1);
+    await eventually(
+      "a younger file",
+      () => (ageOnDisk() ?? 60_000) <= 5_000 && readdirSync(t.testdirName).length === 1,
+    );
   }
   t.ok(writes >= 9, `${writes} writes in ten minutes`);
   t.ok(writes < 60, "and not with every confirmation");
@@ -162,7 +160,10 @@ test("a clock that is set back while heddle runs does not stop the copy from bei
   const { lastGood, clock, time } = keeping(file);
   lastGood.remember("a", said("1"));
   clock.advance(1_000);
-  await until(() => portsOf(keeping(file).lastGood) !== undefined && readdirSync(t.testdirName).length === 1);
+  await eventually(
+    "the file",
+    () => portsOf(keeping(file).lastGood) !== undefined && readdirSync(t.testdirName).length === 1,
+  );
   await setTimeout(20);
   time.shiftMs = -DAY;
   lastGood.remember("a", said("1"));
@@ -235,7 +236,7 @@ test("a folder that does not exist is said once, and tried again with what comes
   for (const ports of ["1", "1 2"]) {
     lastGood.remember("a", said(ports));
     clock.advance(1_000);
-    await until(() => messages().length > 0);
+    await eventually("a message", () => messages().length > 0);
     await setTimeout(20);
   }
   t.same(messages(), ["the copy of the endpoints could not be written"]);

@@ -2,7 +2,7 @@ import { test } from "tap";
 import { setMaintenance } from "../../discovery/consul/registration.ts";
 import { startApp } from "../support/apps.ts";
 import { startConsul, withoutConsul } from "../support/consul.ts";
-import { eventually } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { ManualClock, settled } from "../support/manual-clock.ts";
 import {
   ASK,

@@ -5,7 +5,8 @@ import { Watch } from "../../discovery/consul/watch.ts";
 import { systemClock, systemRandom } from "../../proxy/system.ts";
 import { startApp } from "../support/apps.ts";
 import { startConsul, withoutConsul } from "../support/consul.ts";
-import { eventually, startCluster } from "../support/consul-cluster.ts";
+import { startCluster } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { settled } from "../support/manual-clock.ts";
 import {
   ASK,

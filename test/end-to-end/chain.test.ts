@@ -1,7 +1,8 @@
 import { test } from "tap";
 import { type App, call, startApp, type Teardown } from "../support/apps.ts";
 import { withoutConsul } from "../support/consul.ts";
-import { type Cluster, eventually, startCluster } from "../support/consul-cluster.ts";
+import { type Cluster, startCluster } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { startInProcess } from "../support/in-process.ts";
 import { Load } from "../support/mesh.ts";
 import { startSidecar } from "../support/sidecar.ts";

@@ -1,7 +1,8 @@
 import { type Test, test } from "tap";
 import type { Teardown } from "../support/apps.ts";
-import { type Consul, freePorts, startConsul, withoutConsul } from "../support/consul.ts";
-import { eventually } from "../support/consul-cluster.ts";
+import { type Consul, startConsul, withoutConsul } from "../support/consul.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { Load, Replica } from "../support/mesh.ts";
 import { type SidecarProcess, startSidecar } from "../support/sidecar.ts";
 

@@ -1,7 +1,7 @@
 import { test } from "tap";
 import { type App, call, say, startApp } from "../support/apps.ts";
 import { type Consul, startConsul, withoutConsul } from "../support/consul.ts";
-import { eventually } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { startInProcess } from "../support/in-process.ts";
 
 function register(consul: Consul, app: App): Promise<void> {

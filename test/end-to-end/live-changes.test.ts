@@ -3,8 +3,9 @@ import { Agent, type ServerResponse } from "node:http";
 import { createServer } from "node:net";
 import { type Test, test } from "tap";
 import { call, startApp } from "../support/apps.ts";
-import { type Consul, freePorts, startConsul, withoutConsul } from "../support/consul.ts";
-import { eventually } from "../support/consul-cluster.ts";
+import { type Consul, startConsul, withoutConsul } from "../support/consul.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { type InProcess, startInProcess } from "../support/in-process.ts";
 
 /** Tells the agent of `web` and of its sidecar, which calls orders on these ports. */

@@ -1,8 +1,10 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "tap";
-import { freePorts, withoutConsul } from "../support/consul.ts";
-import { eventually, startCluster } from "../support/consul-cluster.ts";
+import { withoutConsul } from "../support/consul.ts";
+import { startCluster } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { Load, Replica } from "../support/mesh.ts";
 import { startNamespace, withoutNamespaces } from "../support/namespace.ts";
 import { Bill, PER_SECOND, startMesh } from "../support/outage.ts";

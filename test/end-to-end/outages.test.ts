@@ -1,6 +1,6 @@
 import { test } from "tap";
 import { withoutConsul } from "../support/consul.ts";
-import { eventually } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { Bill, PER_SECOND, startMesh } from "../support/outage.ts";
 
 test("no request fails while the registry dies, hangs and comes back", { skip: withoutConsul }, async (t) => {

@@ -1,7 +1,7 @@
 import { Agent } from "node:http";
 import { type Test, test } from "tap";
 import { type Answer, type App, call, startApp } from "../support/apps.ts";
-import { eventually } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { type InProcess, startInProcess } from "../support/in-process.ts";
 import { rawClient } from "../support/raw.ts";
 

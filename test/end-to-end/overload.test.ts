@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import { test } from "tap";
 import { CRITICALITIES } from "../../core/index.ts";
 import { call, type Reply, startApp } from "../support/apps.ts";
+import { eventually } from "../support/eventually.ts";
 import { startInProcess } from "../support/in-process.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 
@@ -37,7 +38,7 @@ inbound: { listen: 127.0.0.1:0, limits: { requests: 2, pending: 4, queueTimeout:
   );
   const { port } = heddle.addresses.inbound!;
   const waiting = (count: number) =>
-    eventually(async () => (await heddle.metric("heddle_pending_requests")) === count);
+    eventually(`${count} to wait`, async () => (await heddle.metric("heddle_pending_requests")) === count);
   const ask = (path: string, criticality: string) =>
     call(port, "web", { path, headers: { "x-heddle-criticality": criticality } });
   const running = [ask("/running/1", "default"), ask("/running/2", "default")];
@@ -163,7 +164,10 @@ test("a sidecar that is short of memory refuses the sheddable first, keeps the c
 overload: { enabled: true, memoryLimit: 16MiB }`,
   );
   const { port } = addresses.inbound!;
-  await eventually(async () => (await metric("heddle_overload_pressure", { resource: "memory" })) === 1);
+  await eventually(
+    "memory to be short",
+    async () => (await metric("heddle_overload_pressure", { resource: "memory" })) === 1,
+  );
   const { status, headers } = await call(port, "web", { headers: { "x-heddle-criticality": "sheddable" } });
   t.same([status, headers["x-heddle-error"], headers["retry-after"]], [503, "overloaded", "1"]);
   t.equal((await call(port, "web", { headers: { "x-heddle-criticality": "critical" } })).status, 503);
@@ -185,9 +189,12 @@ test("each worker looks after its own loop, and their refusals add up", async (t
     t,
     "upstreams: { orders: { endpoints: [127.0.0.1:1] } }\nworkers: 2\noverload: { enabled: true, memoryLimit: 16MiB }",
   );
-  await eventually(async () => (await metric("heddle_overload_pressure", { resource: "memory" })) === 1);
+  await eventually(
+    "memory to be short",
+    async () => (await metric("heddle_overload_pressure", { resource: "memory" })) === 1,
+  );
   let refused = 0;
-  await eventually(async () => {
+  await eventually("a refusal", async () => {
     const { headers } = await call(addresses.outbound.port, "orders");
     if (headers["x-heddle-error"] === "overloaded") refused++;
     return refused >= 4;
@@ -224,14 +231,9 @@ ${more}`;
   );
   const short = await startInProcess(t, yaml("workers: 2\noverload: { enabled: true, memoryLimit: 16MiB }"));
   const shed = (criticality: string) => short.metric("heddle_shed_total", { criticality });
-  await eventually(async () => {
+  await eventually("a refusal", async () => {
     const { status } = await call(short.addresses.inbound!.port, "web", critical);
     return status === 503;
   });
   t.same([await shed("critical"), await shed("default")], [0, 1]);
 });
-
-/** Asks again until it is so; the test's own time limit is the only one. */
-async function eventually(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await new Promise((resolve) => setImmediate(resolve));
-}

@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { Worker } from "node:worker_threads";
 import { type Test, test } from "tap";
 import { type Answer, type App, call, startApp } from "../support/apps.ts";
-import { eventually } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { type InProcess, startInProcess } from "../support/in-process.ts";
 
 const HEADER = "x-heddle-load";

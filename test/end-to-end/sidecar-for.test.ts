@@ -5,8 +5,10 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { test } from "tap";
 import { call, startApp, type Teardown } from "../support/apps.ts";
-import { freePorts, withoutConsul } from "../support/consul.ts";
-import { type Cluster, eventually, startCluster } from "../support/consul-cluster.ts";
+import { withoutConsul } from "../support/consul.ts";
+import { type Cluster, startCluster } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { type SidecarProcess, startSidecar } from "../support/sidecar.ts";
 
 const HEDDLE = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));

@@ -4,7 +4,7 @@ import { Agent, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { type Test, test } from "tap";
 import { type Answer, type App, call, startApp } from "../support/apps.ts";
-import { eventually } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { type InProcess, startInProcess } from "../support/in-process.ts";
 import { connected, orders, webSocketClient, webSocketEndpoint } from "../support/web-sockets.ts";
 

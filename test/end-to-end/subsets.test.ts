@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { test } from "tap";
 import { type App, call, say, startApp } from "../support/apps.ts";
 import { type Consul, startConsul, withoutConsul } from "../support/consul.ts";
-import { eventually, startCluster } from "../support/consul-cluster.ts";
+import { startCluster } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
 import { startInProcess } from "../support/in-process.ts";
 
 function register(

@@ -1,8 +1,10 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "tap";
-import { freePorts, withoutConsul } from "../support/consul.ts";
-import { eventually, startCluster } from "../support/consul-cluster.ts";
+import { withoutConsul } from "../support/consul.ts";
+import { startCluster } from "../support/consul-cluster.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { startInProcess } from "../support/in-process.ts";
 import { type RawConnection, rawClient, rawEndpoint } from "../support/raw.ts";
 import { startSidecar } from "../support/sidecar.ts";

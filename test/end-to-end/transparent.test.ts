@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { type Test, test } from "tap";
-import { freePorts } from "../support/consul.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { startInProcess } from "../support/in-process.ts";
 import { APP_UID, answersHttp, type Pod, startPeer, startPod, withoutPods } from "../support/pod.ts";
 

@@ -30,15 +30,21 @@ export interface MatrixFault {
   readonly outcomes: readonly string[];
 }
 
+type Course = Pick<MatrixFault, "pooled" | "ending" | "silent" | "outcomes">;
+
+/** What most faults come to, all of which pooled connections meet. */
+const WELL: Course = { pooled: "meet", ending: "none", silent: false, outcomes: [] };
+const LOST: Course = { pooled: "meet", ending: "lost", silent: false, outcomes: ["upstream_reset"] };
+const LATE: Course = { pooled: "meet", ending: "late", silent: true, outcomes: ["attempt_timeout"] };
+/** Where head and reset are read together, nothing has been passed on yet. */
+const BEGUN: Course = { pooled: "meet", ending: "begun", silent: false, outcomes: ["cut", "upstream_reset"] };
+
 export const FAULTS: readonly MatrixFault[] = [
   {
     name: "none",
     says: "The endpoint is well.",
     fault: { kind: "none" },
-    pooled: "meet",
-    ending: "none",
-    silent: false,
-    outcomes: [],
+    ...WELL,
   },
   {
     name: "refused",
@@ -71,9 +77,7 @@ export const FAULTS: readonly MatrixFault[] = [
     name: "reset at accept",
     says: "A connection is made and reset at once.",
     fault: { kind: "reset", at: "accept" },
-    pooled: "meet",
-    ending: "lost",
-    silent: false,
+    ...LOST,
     // The kernel may tell of the connect and of the reset in one.
     outcomes: ["upstream_reset", "connect_failed"],
   },
@@ -81,100 +85,67 @@ export const FAULTS: readonly MatrixFault[] = [
     name: "reset after the request's head",
     says: "RST when the request's head has come; the app has not heard of it.",
     fault: { kind: "reset", at: "request head" },
-    pooled: "meet",
-    ending: "lost",
-    silent: false,
-    outcomes: ["upstream_reset"],
+    ...LOST,
   },
   {
     name: "reset instead of the answer",
     says: "The app has processed the request, and RST comes in place of its answer.",
     fault: { kind: "reset", at: "answer" },
-    pooled: "meet",
-    ending: "lost",
-    silent: false,
-    outcomes: ["upstream_reset"],
+    ...LOST,
   },
   {
     name: "reset in the middle of the answer",
     says: "RST after the answer's head and half of its body.",
     fault: { kind: "reset", at: "middle of answer" },
-    pooled: "meet",
-    ending: "begun",
-    silent: false,
-    // Where head and reset are read together, nothing has been passed on yet.
-    outcomes: ["cut", "upstream_reset"],
+    ...BEGUN,
   },
   {
     name: "partial head",
     says: "FIN after half of the answer's head.",
     fault: { kind: "partial write", of: "head" },
-    pooled: "meet",
-    ending: "lost",
-    silent: false,
-    outcomes: ["upstream_reset"],
+    ...LOST,
   },
   {
     name: "partial body",
     says: "FIN after the answer's head and half of its body.",
     fault: { kind: "partial write", of: "body" },
-    pooled: "meet",
-    ending: "begun",
-    silent: false,
-    outcomes: ["cut", "upstream_reset"],
+    ...BEGUN,
   },
   {
     name: "half-open",
     says: "The app processes the request, nobody answers, and a FIN is ignored.",
     fault: { kind: "half-open" },
-    pooled: "meet",
-    ending: "late",
-    silent: true,
-    outcomes: ["attempt_timeout"],
+    ...LATE,
   },
   {
     name: "short delay",
     says: "Answers come 10 ms later.",
     fault: { kind: "delay", ms: 10 },
-    pooled: "meet",
-    ending: "none",
-    silent: false,
-    outcomes: [],
+    ...WELL,
   },
   {
     name: "long delay",
     says: "Answers come 2 s later, which is longer than an attempt may take.",
     fault: { kind: "delay", ms: 2_000 },
-    pooled: "meet",
-    ending: "late",
-    silent: true,
-    outcomes: ["attempt_timeout"],
+    ...LATE,
   },
   {
     name: "slow head",
     says: "The answer comes at a byte in 10 ms, from its first on.",
     fault: { kind: "slow drip", everyMs: 10, from: "head" },
-    pooled: "meet",
-    ending: "late",
-    silent: true,
-    outcomes: ["attempt_timeout"],
+    ...LATE,
   },
   {
     name: "slow body",
     says: "The answer's head comes at once, its body at a byte in a millisecond.",
     fault: { kind: "slow drip", everyMs: 1, from: "body" },
-    pooled: "meet",
-    ending: "none",
-    silent: false,
-    outcomes: [],
+    ...WELL,
   },
   {
     name: "corrupt version",
     says: "A bit is flipped in the answer's `HTTP/1.1`.",
     fault: { kind: "corrupt", of: "version" },
-    pooled: "meet",
-    ending: "lost",
-    silent: false,
+    ...LOST,
     outcomes: ["bad_response"],
   },
   {

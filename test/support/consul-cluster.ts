@@ -11,11 +11,12 @@ import { randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { Teardown } from "./apps.ts";
-import { consulBinary, freePorts } from "./consul.ts";
+import { consulBinary } from "./consul.ts";
 import { type Certificates, ConsulAgentProcess, type Doors } from "./consul-process.ts";
+import { eventually } from "./eventually.ts";
+import { freePorts } from "./free-ports.ts";
 import type { Namespace } from "./namespace.ts";
 
 const execute = promisify(execFile);
@@ -304,24 +305,4 @@ async function createTls(folder: string, address: string): Promise<Tls> {
     files: { ca, cert, key },
     texts: { ca: await read(ca), cert: await read(cert), key: await read(key) },
   };
-}
-
-/**
- * Asks until it holds; what it throws means that it does not yet. The limit only says what was waited for in vain.
- * @throws Error with the last reason
- */
-export async function eventually(
-  what: string,
-  holds: () => Promise<boolean> | boolean,
-  limitMs = 20_000,
-): Promise<void> {
-  let reason = "";
-  for (const untilMs = performance.now() + limitMs; ; await pause(20)) {
-    try {
-      if (await holds()) return;
-    } catch (thrown) {
-      reason = `: ${(thrown as Error).message}`;
-    }
-    if (performance.now() > untilMs) throw new Error(`waited ${limitMs} ms for ${what}${reason}`);
-  }
 }

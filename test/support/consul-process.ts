@@ -13,10 +13,9 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { type IncomingHttpHeaders, type IncomingMessage, request as plain } from "node:http";
 import { request as secure } from "node:https";
 import { setTimeout as pause } from "node:timers/promises";
-import { consulBinary, withoutExtraPorts } from "./consul.ts";
+import { consulBinary, untilStarted, withoutExtraPorts } from "./consul.ts";
 import type { Namespace } from "./namespace.ts";
 
-const START_MS = 20_000;
 /** Longer than an agent holds a question back while there is no leader. */
 const ANSWER_MS = 15_000;
 
@@ -106,15 +105,10 @@ export class ConsulAgentProcess {
     this.#child = child;
     running.add(child);
     child.once("exit", () => running.delete(child));
-    let said = "";
-    for (const output of [child.stdout!, child.stderr!])
-      output.setEncoding("utf8").on("data", (text: string) => {
-        said = (said + text).slice(-2000);
-      });
-    for (const untilMs = performance.now() + START_MS; !(await this.#answers()); await pause(20)) {
-      if (!isRunning(child)) throw new Error(`consul ended: ${said}`);
-      if (performance.now() > untilMs) throw new Error(`consul is silent after ${START_MS} ms: ${said}`);
-    }
+    await untilStarted(child, "answer", async () => {
+      await this.request("/v1/agent/self");
+      return true;
+    });
   }
 
   /** kill -9, also when it is stopped. */
@@ -177,15 +171,6 @@ export class ConsulAgentProcess {
     for await (const part of response.setEncoding("utf8")) text += part;
     const index = Number(response.headers["x-consul-index"] ?? Number.NaN);
     return { status: response.statusCode ?? 0, index, headers: response.headers, text };
-  }
-
-  async #answers(): Promise<boolean> {
-    try {
-      await this.request("/v1/agent/self");
-      return true;
-    } catch {
-      return false;
-    }
   }
 }
 

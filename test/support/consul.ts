@@ -1,18 +1,15 @@
 /**
  * A real Consul agent for tests, in development mode: one process on loopback ports of its own, without data on disk,
  * so that one that is killed and started again has forgotten everything, which is the hardest of its restarts.
- *
- * Ports are taken from below the range that the system hands to outgoing connections: those are busy while a test
- * runs, and one of them could take the port of an agent that is just being restarted.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { isFree } from "../../cli/free-port.ts";
 import type { Teardown } from "./apps.ts";
+import { eventually } from "./eventually.ts";
+import { freePorts } from "./free-ports.ts";
 
 const FETCHED = fileURLToPath(new URL("../../.consul/usr/bin/consul", import.meta.url));
 const START_MS = 20_000;
@@ -84,15 +81,7 @@ export class Consul {
     args.push(...withoutExtraPorts(), "-datacenter", this.datacenter);
     const child = spawn(consulBinary(), args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
-    let said = "";
-    for (const output of [child.stdout, child.stderr])
-      output.setEncoding("utf8").on("data", (text: string) => {
-        said = (said + text).slice(-2000);
-      });
-    for (const until = performance.now() + START_MS; !(await this.#leads()); await pause(50)) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`consul ended: ${said}`);
-      if (performance.now() > until) throw new Error(`consul has no leader after ${START_MS} ms: ${said}`);
-    }
+    await untilStarted(child, "have a leader", () => this.#leads());
   }
 
   /** kill -9. */
@@ -128,28 +117,45 @@ export class Consul {
   /** Makes the two datacenters find each other; resolves when each can ask the other. */
   async joinOver(wan: Consul): Promise<void> {
     await this.tell(`/v1/agent/join/127.0.0.1:${wan.#ports[PORTS.indexOf("serf-wan")]}?wan=1`);
-    const reaches = async (from: Consul, to: Consul) => {
-      try {
-        return (await from.ask<unknown[]>(`/v1/catalog/nodes?dc=${to.datacenter}`)).length > 0;
-      } catch {
-        return false;
-      }
-    };
-    for (const until = performance.now() + START_MS; ; await pause(50)) {
-      if ((await reaches(this, wan)) && (await reaches(wan, this))) return;
-      if (performance.now() > until) throw new Error("the datacenters do not reach each other");
-    }
+    const reaches = async (from: Consul, to: Consul) =>
+      (await from.ask<unknown[]>(`/v1/catalog/nodes?dc=${to.datacenter}`)).length > 0;
+    await eventually(
+      "the datacenters to reach each other",
+      async () => (await reaches(this, wan)) && (await reaches(wan, this)),
+    );
   }
 
   /** Whether it is a whole cluster: a leader, and this node in its catalogue. */
   async #leads(): Promise<boolean> {
-    try {
-      const nodes = await this.ask<unknown[]>("/v1/health/node/test");
-      return nodes.length > 0;
-    } catch {
-      return false;
-    }
+    return (await this.ask<unknown[]>("/v1/health/node/test")).length > 0;
   }
+}
+
+/**
+ * Until an agent that was just started does what it was started for.
+ * @throws Error with what it has written, at once when it ends
+ */
+export async function untilStarted(
+  child: ChildProcess,
+  what: string,
+  holds: () => Promise<boolean>,
+): Promise<void> {
+  let said = "";
+  for (const output of [child.stdout!, child.stderr!])
+    output.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-2000);
+    });
+  const ended = new AbortController();
+  child.once("exit", () => ended.abort());
+  const started = eventually(
+    `consul to ${what}`,
+    async () => ended.signal.aborted || (await holds()),
+    START_MS,
+  );
+  await started.catch((cause) => {
+    throw new Error(`${cause.message}: ${said}`, { cause });
+  });
+  if (ended.signal.aborted) throw new Error(`consul ended: ${said}`);
 }
 
 /** Starts an agent that ends with the test. */
@@ -158,14 +164,4 @@ export async function startConsul(t: Teardown, datacenter = "dc1"): Promise<Cons
   t.teardown(() => consul.kill());
   await consul.start();
   return consul;
-}
-
-/** Loopback ports that are free now, and that no outgoing connection will take. */
-export async function freePorts(count: number): Promise<number[]> {
-  const ports: number[] = [];
-  while (ports.length < count) {
-    const port = 16_000 + Math.floor(Math.random() * 16_000);
-    if (!ports.includes(port) && (await isFree(port))) ports.push(port);
-  }
-  return ports;
 }

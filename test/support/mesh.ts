@@ -5,7 +5,7 @@
 import { Agent } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Answer, type App, call, startApp, type Teardown } from "./apps.ts";
-import { eventually } from "./consul-cluster.ts";
+import { eventually } from "./eventually.ts";
 import { type SidecarProcess, startSidecar } from "./sidecar.ts";
 
 /** Requests at a steady rate through one sidecar, whatever becomes of the earlier ones. */

@@ -3,8 +3,8 @@
  */
 import type { Test } from "tap";
 import type { Teardown } from "./apps.ts";
-import { freePorts } from "./consul.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "./consul-cluster.ts";
+import { freePorts } from "./free-ports.ts";
 import { Load, Replica } from "./mesh.ts";
 import { type SidecarProcess, startSidecar } from "./sidecar.ts";
 
