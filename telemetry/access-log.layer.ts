@@ -7,6 +7,7 @@
  * known, and this is a third of the cost (docs/decisions/0011).
  */
 import { type Exchange, type Handler, type Layer, pathOf, type Wait } from "../core/index.ts";
+import { KEYS } from "./access-log-fields.ts";
 
 /** Writes one access log record, given as the members of a JSON object, without its braces. */
 export type AccessLogWriter = (members: string) => void;
@@ -24,18 +25,19 @@ export function accessLog(write: AccessLogWriter): Layer {
   };
 }
 
-/** `upstreamMs` is what the endpoint took to begin its answer; `transferMs` what the body then took to pass. */
-const FIELD_OF: Readonly<Record<Wait, string>> = {
-  discovery: "discoveryMs",
-  queue: "queueMs",
-  connection: "connectMs",
-  response: "upstreamMs",
-  backoff: "backoffMs",
-  transfer: "transferMs",
-  layer: "layerMs",
+/** Every wait has a field: what has none would be counted as the proxy's own time. */
+const KEY_OF: Readonly<Record<Wait, string>> = {
+  discovery: KEYS.discoveryMs,
+  queue: KEYS.queueMs,
+  connection: KEYS.connectMs,
+  response: KEYS.upstreamMs,
+  backoff: KEYS.backoffMs,
+  transfer: KEYS.transferMs,
+  layer: KEYS.layerMs,
 };
-// Every wait has one: what has none would be counted as the proxy's own time.
-const WAIT_FIELDS = Object.entries(FIELD_OF) as readonly (readonly [Wait, string])[];
+const WAIT_KEYS = Object.entries(KEY_OF) as readonly (readonly [Wait, string])[];
+/** No comma stands before the first of them. */
+const FIRST_KEY = KEYS.direction.slice(1);
 
 /**
  * The record of an exchange that is settled, as JSON members. Times are in milliseconds, sizes in bytes. `proxyMs` is
@@ -44,32 +46,30 @@ const WAIT_FIELDS = Object.entries(FIELD_OF) as readonly (readonly [Wait, string
 export function accessMembers(exchange: Exchange): string {
   const { durationMs, waitedMs } = exchange;
   let allWaitsMs = 0;
-  let members = `"direction":"${exchange.direction}","method":${quoted(exchange.method)}`;
-  members += `,"authority":${quoted(exchange.authority)},"path":${quoted(pathOf(exchange.target))}`;
-  members += `,"status":${exchange.status},"durationMs":${milliseconds(durationMs)}`;
-  for (const [wait, field] of WAIT_FIELDS) {
+  let members = `${FIRST_KEY}"${exchange.direction}"${KEYS.method}${quoted(exchange.method)}`;
+  members += `${KEYS.authority}${quoted(exchange.authority)}${KEYS.path}${quoted(pathOf(exchange.target))}`;
+  members += `${KEYS.status}${exchange.status}${KEYS.durationMs}${milliseconds(durationMs)}`;
+  for (const [wait, key] of WAIT_KEYS) {
     const ms = waitedMs[wait];
     if (ms === 0) continue;
     allWaitsMs += ms;
-    members += `,"${field}":${milliseconds(ms)}`;
+    members += key + milliseconds(ms);
   }
-  members += `,"proxyMs":${milliseconds(durationMs - allWaitsMs)}`;
-  if (exchange.cause !== "") members += member("cause", exchange.cause);
-  if (exchange.detail !== "") members += member("detail", exchange.detail);
-  if (exchange.causeMessage !== "") members += member("reason", exchange.causeMessage);
-  if (exchange.shadow !== "") members += member("shadow", exchange.shadow);
-  members += member("route", exchange.route) + member("upstream", exchange.upstream);
-  members += `${member("endpoint", exchange.endpoint)},"attempts":${exchange.attempts}`;
-  if (exchange.hedges > 0) members += `,"hedged":${exchange.hedges}`;
-  if (exchange.triedBefore.length > 0) members += `,"triedBefore":${JSON.stringify(exchange.triedBefore)}`;
-  members += member("retryRefused", exchange.retryRefused);
-  members += member("fault", exchange.injected) + member("fallback", exchange.fallback);
-  members += `,"requestBytes":${exchange.body?.pushedBytes ?? exchange.callerBytes},"responseBytes":${exchange.responseBytes}`;
-  return `${members},"requestId":${quoted(exchange.requestId)},"client":"${exchange.clientAddress}"`;
+  members += `${KEYS.proxyMs}${milliseconds(durationMs - allWaitsMs)}`;
+  members += member(KEYS.cause, exchange.cause) + member(KEYS.detail, exchange.detail);
+  members += member(KEYS.reason, exchange.causeMessage) + member(KEYS.shadow, exchange.shadow);
+  members += member(KEYS.route, exchange.route) + member(KEYS.upstream, exchange.upstream);
+  members += `${member(KEYS.endpoint, exchange.endpoint)}${KEYS.attempts}${exchange.attempts}`;
+  if (exchange.hedges > 0) members += `${KEYS.hedged}${exchange.hedges}`;
+  if (exchange.triedBefore.length > 0) members += KEYS.triedBefore + JSON.stringify(exchange.triedBefore);
+  members += member(KEYS.retryRefused, exchange.retryRefused);
+  members += member(KEYS.fault, exchange.injected) + member(KEYS.fallback, exchange.fallback);
+  members += `${KEYS.requestBytes}${exchange.body?.pushedBytes ?? exchange.callerBytes}${KEYS.responseBytes}${exchange.responseBytes}`;
+  return `${members}${KEYS.requestId}${quoted(exchange.requestId)}${KEYS.client}"${exchange.clientAddress}"`;
 }
 
-function member(name: string, value: string): string {
-  return value === "" ? "" : `,"${name}":${quoted(value)}`;
+function member(key: string, value: string): string {
+  return value === "" ? "" : key + quoted(value);
 }
 
 const QUOTE = 34;

@@ -1,4 +1,5 @@
 export { type AccessLogWriter, accessLog, accessMembers } from "./access-log.layer.ts";
+export { ACCESS_LOG_FIELDS } from "./access-log-fields.ts";
 export type { Counts, DiscoveryCounts, UpstreamCounts } from "./counts.ts";
 export { LOG_LEVELS, type LogLevel, type ProcessLog, processLog } from "./logger.ts";
 export { METRICS, type MetricDefinition, type MetricName } from "./metric-names.ts";

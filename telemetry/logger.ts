@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { destination, type Logger, pino } from "pino";
 import type { Log } from "../core/index.ts";
 import type { AccessLogWriter } from "./access-log.layer.ts";
+import { KEYS } from "./access-log-fields.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -83,6 +84,9 @@ export function processLog(level: LogLevel, descriptor: 1 | 2 = 1): ProcessLog {
   };
 }
 
+const OPENING = `{${KEYS.level.slice(1)}"info"`;
+const CLOSING = `${KEYS.msg}"request"}\n`;
+
 /** Gathers the lines of the access log. In pino's own form, so that both are read alike; by no level, as they are configured. */
 export class AccessLines {
   readonly #timestamp: () => string;
@@ -96,7 +100,7 @@ export class AccessLines {
   }
 
   add(members: string): void {
-    this.#lines += `{"level":"info"${this.#timestamp()},${members},"msg":"request"}\n`;
+    this.#lines += `${OPENING}${this.#timestamp()},${members}${CLOSING}`;
     if (this.#lines.length >= ACCESS_BATCH_CHARACTERS) this.writeOut();
   }
 
@@ -116,7 +120,7 @@ export function isoTimestamp(): () => string {
     const nowMs = Date.now();
     if (nowMs !== madeForMs) {
       madeForMs = nowMs;
-      made = `,"time":"${new Date(nowMs).toISOString()}"`;
+      made = `${KEYS.time}"${new Date(nowMs).toISOString()}"`;
     }
     return made;
   };

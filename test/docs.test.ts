@@ -11,7 +11,7 @@ import { ANNOTATIONS, CONSUL_FOLLOWED, PREFIX, WEBHOOK_METRICS } from "../kubern
 import { ADMIN_PAGES, methodsOf } from "../proxy/admin/index.ts";
 import { DEFAULT_LIMITS, FAULT_REASONS, reasonPhrase } from "../proxy/http1/index.ts";
 import { CHUNK_LINE_BYTES, INTERIM_COUNT } from "../proxy/http1/limits.ts";
-import { MAX_REQUEST_SERIES, METRICS } from "../telemetry/index.ts";
+import { ACCESS_LOG_FIELDS, MAX_REQUEST_SERIES, METRICS } from "../telemetry/index.ts";
 import { FAULTS } from "./fault-matrix/faults.ts";
 import { POLICIES } from "./fault-matrix/policies.ts";
 import { policyTable } from "./fault-matrix/table.ts";
@@ -79,6 +79,18 @@ test("docs/errors.md says of every error code what the table of codes says, and 
   for (const [code, { status }] of Object.entries(ERROR_KINDS))
     if (!/never sent$/.test(ERROR_KINDS[code as keyof typeof ERROR_KINDS].meaning))
       t.not(reasonPhrase(status), "", `${status} has a reason phrase`);
+});
+
+test("docs/access-log.md says of every field what the table of fields says, in their order, and lists no other", async (t) => {
+  const rows = page("docs/access-log.md")
+    .split("\n")
+    .filter((line) => line.startsWith("| `"));
+  t.same(
+    rows,
+    Object.entries(ACCESS_LOG_FIELDS).map(
+      ([name, { unit = "", when = "always", what }]) => `| \`${name}\` | ${unit} | ${when} | ${what} |`,
+    ),
+  );
 });
 
 test("docs/http1.md lists every reason for refusing a message with what a request gets, and no other", async (t) => {
