@@ -37,7 +37,7 @@ const RETRIES: Sentences = {
   "": "When a request is sent again; what may have been processed only if its method is idempotent or it has an Idempotency-Key.",
   attempts:
     "How many attempts may follow the first; 0 turns retries off, and nothing that was sent is sent again.",
-  on: "The failures after which another attempt is made.",
+  on: "The failures after which another attempt is made; without `reset`, nothing that was sent on a connection that is then lost is sent again.",
   backoff: "How long to wait before another attempt: a random time up to a limit that grows with each.",
   "backoff.base": "The limit of the first wait.",
   "backoff.max": "The most that the limit grows to.",

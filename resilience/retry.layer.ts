@@ -24,6 +24,7 @@ import {
   isRequeue,
   isRetryable,
   MOST_RETRY_AFTER_MS,
+  mayResend,
   type Prospect,
   type RetryOptions,
   type RetryRefusal,
@@ -156,8 +157,8 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
       }
 
       return (exchange) => {
-        const attempts = exchange.policy?.retries?.attempts ?? options.attempts;
-        if (attempts === 0) exchange.sendOnce = true;
+        const { attempts, on = options.on } = exchange.policy?.retries ?? options;
+        if (!mayResend(attempts, on)) exchange.sendOnce = true;
         const isRetried = attempts > 0 || mayRequeue(exchange);
         if (isRetried || parts.budgetIsShared === true) budget.deposit(clock.recentMs);
         if (!isRetried) return next(exchange);

@@ -88,6 +88,14 @@ export function isRetryable(options: Pick<RetryOptions, "on">, failure: ProxyErr
   return condition !== undefined && options.on.includes(condition);
 }
 
+/**
+ * Whether what was sent, and lost before an answer, may be sent again at all. Also where that is no retry: when a pooled
+ * connection was lost, nobody knows what became of the request on it, and that is what whoever leaves out `reset` does not risk.
+ */
+export function mayResend(attempts: number, on: readonly (string | number)[]): boolean {
+  return attempts > 0 && on.includes("reset");
+}
+
 /** Whether nothing of the request was sent, so that sending it is no second time. */
 export function isRequeue(failure: ProxyError | number): boolean {
   return typeof failure !== "number" && failure.kind.resend === "safe";

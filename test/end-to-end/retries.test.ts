@@ -153,7 +153,7 @@ test("retries that the configuration switches off are not made", async (t) => {
   t.equal(await metric("heddle_retries_enabled"), 0);
 });
 
-test("with retries switched off, or none to be made, a request that was lost on a pooled connection is not sent on another one either", async (t) => {
+test("with retries switched off, none to be made, or none after a reset, a request that was lost on a pooled connection is not sent on another one either", async (t) => {
   const lane = "to: [{ upstream: orders }]";
   const ways: readonly (readonly [settings: string, more: string, refused: string])[] = [
     ["keepAlive: 1s", "retries: { enabled: false }", "switched_off"],
@@ -161,6 +161,12 @@ test("with retries switched off, or none to be made, a request that was lost on 
     [
       "keepAlive: 1s",
       `routes: [{ name: once, match: { host: orders }, ${lane}, retries: { attempts: 0 } }]`,
+      "",
+    ],
+    ["keepAlive: 1s, retries: { on: [connectFailure, timeout, 502, 503, 504] }", "", ""],
+    [
+      "keepAlive: 1s",
+      `routes: [{ name: careful, match: { host: orders }, ${lane}, retries: { attempts: 2, on: [connectFailure] } }]`,
       "",
     ],
     // What could not be sent may go elsewhere; this was sent.
@@ -184,12 +190,12 @@ test("a route with retries sends it again at once, whatever its upstream has", a
   const { addresses, metric } = await startInProcess(
     t,
     `${orders([losing], "keepAlive: 1s, retries: { attempts: 0 }")}
-routes: [{ name: more, match: { host: orders }, to: [{ upstream: orders }], retries: { attempts: 1, on: [connectFailure] } }]`,
+routes: [{ name: more, match: { host: orders }, to: [{ upstream: orders }], retries: { attempts: 1, on: [reset] } }]`,
   );
   const client = await rawClient(t, addresses.outbound.port);
   t.equal(await statusOf(client), "200");
   t.equal(await statusOf(client), "502");
-  t.equal(losing.asked(), 3);
+  t.equal(losing.asked(), 4, "on another connection, and then by its retry");
   t.equal(await metric("heddle_pool_resent_total"), 1);
 });
 
