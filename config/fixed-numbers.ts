@@ -93,6 +93,9 @@ export const FIXED_NUMBERS: readonly FixedNumber[] = [
     ],
   ]),
   // Retries, breakers, outliers, limits.
+  ...of("resilience/shared-changes.ts", [
+    ["ENTRIES", "", "How many changes a worker may have missed before it forgets all its last good answers."],
+  ]),
   ...of("resilience/retry.ts", [
     ["MOST_RETRY_AFTER_MS", "ms", "The most that a request waits because an endpoint said Retry-After."],
   ]),

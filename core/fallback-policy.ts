@@ -18,6 +18,8 @@ export interface LastGoodOptions {
   readonly maxBodyBytes: number;
   /** The request's fields by which answers are told apart, in lower case. */
   readonly vary: readonly string[];
+  /** By which several workers hear what makes their answers untrue; undefined where one keeps them. See resilience/shared-changes.ts. */
+  readonly changes?: SharedArrayBuffer | undefined;
 }
 
 export interface FallbackPolicy {

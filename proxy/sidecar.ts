@@ -18,7 +18,7 @@ import { FaultBook, type FaultBookParts, mayInject } from "./fault-book.ts";
 import { mergedOverload, type OverloadOptions } from "./overload.ts";
 import { mergedCounts, mergedRouteBreakers, type PlaneReport, summed } from "./report.ts";
 import type { BreakerCommand } from "./route-breakers.ts";
-import { namePolicies, withSharedLimits } from "./shared-limits.ts";
+import { namePolicies, withSharedMemory } from "./shared-memory.ts";
 import { giveBackStartupMemory } from "./startup-memory.ts";
 import { systemClock, systemRandom, wallClock } from "./system.ts";
 import { threadUse } from "./thread-use.ts";
@@ -75,7 +75,7 @@ export class Sidecar {
     this.log = log;
     this.metrics = new Metrics(() => this.#counts());
     this.#retrySwitch = { enabled: config.retries.enabled };
-    const shared = withSharedLimits(config, systemRandom);
+    const shared = withSharedMemory(config, systemRandom);
     const settings: PlaneSettings = {
       accessLog: config.telemetry.accessLog,
       overload: overloadOf(config),

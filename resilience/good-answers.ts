@@ -5,9 +5,13 @@
  * than RFC 9111 has it. An answer is kept only if it may be shown to everybody who asks the same question in the same words, and if
  * its sender does not mind that it is shown later. A Map keeps the order of insertion, which is all that this needs of an LRU; a package
  * would bring its own clock.
+ *
+ * Each worker keeps its own, and all of them hear of what one has learned (shared-changes.ts). For that a place and a question have a mark:
+ * what they are known by to others, or their own text where there are no others.
  */
 import { type Exchange, isName, type LastGoodOptions, type ProxyResponse } from "../core/index.ts";
 import type { Question } from "./question.ts";
+import { SharedChanges } from "./shared-changes.ts";
 
 export interface GoodAnswer {
   readonly status: number;
@@ -40,6 +44,8 @@ interface UnderWay {
 /** A request whose answer may be kept, from its beginning to its end. */
 export interface Asking {
   readonly question: Question;
+  /** The mark of its place. */
+  readonly place: string;
   readonly underWay: UnderWay;
   /** What its answer may take in memory while it streams. */
   reservedBytes: number;
@@ -47,21 +53,34 @@ export interface Asking {
 
 interface Kept {
   readonly answer: GoodAnswer;
-  readonly question: Question;
+  /** The marks of its place and of its question. */
+  readonly place: string;
+  readonly form: string;
   readonly bytes: number;
 }
 
 export class GoodAnswers {
   readonly #answers = new Map<string, Kept>();
-  /** The keys of what is kept, by place. */
-  readonly #forms = new Map<string, Set<string>>();
+  /** The keys of what is kept, by the marks of its place and of its question. */
+  readonly #forms = new Map<string, Map<string, string>>();
+  /** By the mark of their place. */
   readonly #underWay = new Map<string, UnderWay>();
   readonly #options: LastGoodOptions;
+  /** Undefined where nobody else keeps the same answers. */
+  readonly #others: SharedChanges | undefined;
   #bytes = 0;
   #reservedBytes = 0;
 
   constructor(options: LastGoodOptions) {
     this.#options = options;
+    const { changes } = options;
+    this.#others =
+      changes === undefined
+        ? undefined
+        : new SharedChanges(changes, {
+            changed: (place, form) => this.#changed(place, form),
+            lostTrack: () => this.#forgetAll(),
+          });
   }
 
   /** All that is kept, in bytes. */
@@ -71,6 +90,7 @@ export class GoodAnswers {
 
   /** What was answered last, if it is not too old. */
   find({ key }: Question, nowMs: number): GoodAnswer | undefined {
+    this.#others?.readOn();
     const found = this.#answers.get(key);
     if (found === undefined) return undefined;
     if (nowMs - found.answer.storedAtMs > this.#options.maxAgeMs) {
@@ -84,13 +104,16 @@ export class GoodAnswers {
 
   /** Somebody asks. To be ended by `end`. */
   begin(question: Question): Asking {
-    let underWay = this.#underWay.get(question.place);
+    // What is known by now does not overtake it.
+    this.#others?.readOn();
+    const place = this.#markOf(question.place);
+    let underWay = this.#underWay.get(place);
     if (underWay === undefined) {
       underWay = { requests: 0, overtaken: false };
-      this.#underWay.set(question.place, underWay);
+      this.#underWay.set(place, underWay);
     }
     underWay.requests++;
-    return { question, underWay, reservedBytes: 0 };
+    return { question, place, underWay, reservedBytes: 0 };
   }
 
   /** Room to take an answer down in while it streams; as much as what is kept may take, so that slow callers do not hold more. */
@@ -103,27 +126,30 @@ export class GoodAnswers {
 
   /** @param answer undefined where there is none to be kept */
   end(asking: Asking, answer?: GoodAnswer): void {
-    const { question, underWay } = asking;
+    const { question, place, underWay } = asking;
+    // First, while it can be found among those under way.
+    if (answer !== undefined) this.#others?.readOn();
     this.#reservedBytes -= asking.reservedBytes;
     asking.reservedBytes = 0;
-    if (--underWay.requests === 0 && this.#underWay.get(question.place) === underWay)
-      this.#underWay.delete(question.place);
+    if (--underWay.requests === 0 && this.#underWay.get(place) === underWay) this.#underWay.delete(place);
     if (answer !== undefined && !underWay.overtaken) this.keep(question, answer);
   }
 
   keep(question: Question, answer: GoodAnswer): void {
-    const { place, key } = question;
+    const { key } = question;
     const before = this.#answers.get(key);
     if (before !== undefined && before.answer.storedAtMs > answer.storedAtMs) return;
     this.#forget(key);
-    const named = place.length + key.length;
+    const named = question.place.length + key.length;
     const text = answer.headers.reduce((sum, part) => sum + part.length + PART_BYTES, named);
     const bytes = ENTRY_BYTES + text + answer.body.length;
     if (bytes > this.#options.maxBytes) return;
-    this.#answers.set(key, { answer, question, bytes });
+    const place = this.#markOf(question.place);
+    const form = this.#markOf(key);
+    this.#answers.set(key, { answer, place, form, bytes });
     const forms = this.#forms.get(place);
-    if (forms === undefined) this.#forms.set(place, new Set([key]));
-    else forms.add(key);
+    if (forms === undefined) this.#forms.set(place, new Map([[form, key]]));
+    else forms.set(form, key);
     this.#bytes += bytes;
     for (const oldest of this.#answers.keys()) {
       if (this.#bytes <= this.#options.maxBytes) break;
@@ -136,22 +162,38 @@ export class GoodAnswers {
     if (GONE.has(status)) {
       this.forgetPlace(place);
     } else {
-      this.#forget(key);
-      this.#overtake(place);
+      this.#changed(this.#markOf(place), this.#markOf(key));
+      this.#others?.tell(place, key);
     }
   }
 
   /** Nothing that is known of a place may be true any more, nor what is on its way from there. */
   forgetPlace(place: string): void {
-    for (const key of this.#forms.get(place) ?? []) this.#forget(key);
-    this.#overtake(place);
+    this.#changed(this.#markOf(place), undefined);
+    this.#others?.tell(place);
   }
 
-  #overtake(place: string): void {
+  #markOf(text: string): string {
+    return this.#others === undefined ? text : this.#others.markOf(text);
+  }
+
+  /** @param form undefined for all of a place */
+  #changed(place: string, form: string | undefined): void {
+    const forms = this.#forms.get(place);
+    for (const key of form === undefined ? [...(forms?.values() ?? [])] : [forms?.get(form)])
+      if (key !== undefined) this.#forget(key);
     const underWay = this.#underWay.get(place);
     if (underWay === undefined) return;
     underWay.overtaken = true;
     this.#underWay.delete(place);
+  }
+
+  #forgetAll(): void {
+    this.#answers.clear();
+    this.#forms.clear();
+    this.#bytes = 0;
+    for (const underWay of this.#underWay.values()) underWay.overtaken = true;
+    this.#underWay.clear();
   }
 
   #forget(key: string): void {
@@ -159,9 +201,9 @@ export class GoodAnswers {
     if (found === undefined) return;
     this.#answers.delete(key);
     this.#bytes -= found.bytes;
-    const { place } = found.question;
+    const { place, form } = found;
     const forms = this.#forms.get(place)!;
-    forms.delete(key);
+    forms.delete(form);
     if (forms.size === 0) this.#forms.delete(place);
   }
 }

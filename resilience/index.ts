@@ -54,6 +54,7 @@ export {
 } from "./retry.ts";
 export { DEFAULT_RETRY_BUDGET, RetryBudget } from "./retry-budget.ts";
 export { shadowTimeout } from "./shadow-timeout.layer.ts";
+export { sharedChanges } from "./shared-changes.ts";
 export { isShed, LastingDelay, Pressure, pressureOf } from "./shedding.ts";
 export { waitFor } from "./wait.ts";
 export type { Ending, WatchedEndpoint } from "./watched-endpoint.ts";

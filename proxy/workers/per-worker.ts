@@ -2,7 +2,7 @@
  * The plan of one of several workers: what bounds a number is divided, as each worker counts for itself.
  *
  * Shares are rounded up, so that a small bound does not become none; retries that a budget allows per second need no
- * rounding. Ratios and times hold for a part of the traffic as for the whole, and rate limits are counted together (shared-limits.ts).
+ * rounding. Ratios and times hold for a part of the traffic as for the whole, and rate limits are counted together (shared-memory.ts).
  */
 import type { NamePolicy } from "../../core/index.ts";
 import type { RetryOptions } from "../../resilience/index.ts";

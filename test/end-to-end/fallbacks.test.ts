@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { Agent } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import { test } from "tap";
 import { call, say, startApp } from "../support/apps.ts";
@@ -111,6 +112,45 @@ routes:
   await app.stop();
   // The one that has not heard the good answer has the static one.
   for (let i = 0; i < 10; i++) t.match((await call(port, "orders")).body, /^(?:fine\n|static)$/);
+});
+
+test("what one worker learns to be gone, no other one shows any more, and what is not gone it does", async (t) => {
+  const app = await startApp(t);
+  const { addresses, access, logged } = await startInProcess(
+    t,
+    `workers: 2
+upstreams: { orders: { endpoints: [${app.address}], ${QUICK} } }
+routes:
+  - { match: { host: orders }, to: [{ upstream: orders }], fallback: { lastGood: {} } }`,
+  );
+  const { port } = addresses.outbound;
+  // A caller at each worker: the kernel gives a connection to either, and request ids begin with what is the worker's own.
+  const callers = new Map<string, Agent>();
+  for (let n = 0; callers.size < 2; n++) {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    t.teardown(() => agent.destroy());
+    t.equal((await call(port, "orders", { path: `/which${n}`, agent })).status, 200);
+    const { requestId } = await logged(({ path }) => path === `/which${n}`);
+    callers.set(String(requestId).slice(0, 30), agent);
+  }
+  const [one, other] = [...callers.values()] as [Agent, Agent];
+  for (const agent of [one, other])
+    for (const path of ["/deleted", "/gone", "/kept"])
+      t.equal((await call(port, "orders", { path, agent })).status, 200);
+  // Kept when settled, which the log is told last.
+  await logged(() => access.filter(({ path }) => path === "/kept").length === 2);
+  t.equal((await call(port, "orders", { path: "/deleted", method: "DELETE", agent: one })).status, 200);
+  app.answer = (_, response) => {
+    response.statusCode = 410;
+    response.end();
+  };
+  t.equal((await call(port, "orders", { path: "/gone", agent: one })).status, 410);
+  await app.stop();
+  for (const agent of [one, other]) {
+    t.equal((await call(port, "orders", { path: "/deleted", agent })).status, 502);
+    t.equal((await call(port, "orders", { path: "/gone", agent })).status, 502);
+    t.equal((await call(port, "orders", { path: "/kept", agent })).body, "fine\n");
+  }
 });
 
 test("two questions in bodies to the same path never get each other's answer, and what was deleted stays so", async (t) => {

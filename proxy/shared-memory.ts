@@ -1,21 +1,26 @@
 /**
- * Memory for what is counted once for all workers: rate limits. It is made before the plan, so that each worker is given the same, and
- * one that takes the place of another goes on where that one stopped.
+ * Memory for what is known once to all workers: the counts of rate limits, and what makes the last good answers of each untrue. It is
+ * made before the plan, so that each worker is given the same, and one that takes the place of another goes on where that one stopped.
  */
 import type { Config } from "../config/index.ts";
 import type { Random, RoutePolicy } from "../core/index.ts";
-import { keysOf, rateCounts } from "../resilience/index.ts";
+import { keysOf, rateCounts, sharedChanges } from "../resilience/index.ts";
 import type { NamePolicies } from "./plan.ts";
 
-/** The configuration, with a place for the counts of each rate limit. */
-export function withSharedLimits(config: Config, random: Random): Config {
+/** The configuration, with a place for the counts of each rate limit, and for the changes that the answers of each fallback have to hear of. */
+export function withSharedMemory(config: Config, random: Random): Config {
   const shared = <P extends RoutePolicy>(policy: P): P => {
-    if (policy.rateLimits === undefined) return policy;
-    const rateLimits = policy.rateLimits.map((limit) => ({
-      ...limit,
-      counts: rateCounts(keysOf(limit), random),
-    }));
-    return { ...policy, rateLimits };
+    const { rateLimits, fallback } = policy;
+    const lastGood = config.workers === 1 ? undefined : fallback?.lastGood;
+    return {
+      ...policy,
+      ...(rateLimits && {
+        rateLimits: rateLimits.map((limit) => ({ ...limit, counts: rateCounts(keysOf(limit), random) })),
+      }),
+      ...(lastGood && {
+        fallback: { ...fallback, lastGood: { ...lastGood, changes: sharedChanges(random) } },
+      }),
+    };
   };
   const { inbound, routes, upstreams } = config;
   return {
