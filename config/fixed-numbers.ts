@@ -93,6 +93,13 @@ export const FIXED_NUMBERS: readonly FixedNumber[] = [
     ],
   ]),
   // Retries, breakers, outliers, limits.
+  ...of("resilience/unheard-trials.ts", [
+    [
+      "UNHEARD_TRIALS",
+      "",
+      "So many trials that are answered well, and whose callers leave meanwhile, are a good one.",
+    ],
+  ]),
   ...of("resilience/shared-changes.ts", [
     ["ENTRIES", "", "How many changes a worker may have missed before it forgets all its last good answers."],
   ]),

@@ -20,6 +20,7 @@ import type { Clock, Outcome, Random, Timer } from "../core/index.ts";
 import type { BreakerOptions, FailureKind } from "./breaker-options.ts";
 import { type BreakerRotation, BUCKETS } from "./breaker-rotation.ts";
 import { OpenTime } from "./open-time.ts";
+import { UNHEARD_TRIALS } from "./unheard-trials.ts";
 
 export type BreakerState = "closed" | "open" | "halfOpen";
 
@@ -100,6 +101,8 @@ export class Breaker {
   #probesIgnored = 0;
   /** The probe under way has begun to answer, and well. */
   #probeAnswers = false;
+  /** Probes that were answered well, and not heard out by their callers. */
+  #probesUnheard = 0;
   /** Probes that were good, in a row. */
   #probesPassed = 0;
   #openUntilMs = 0;
@@ -227,9 +230,7 @@ export class Breaker {
       const why = halfOpen ? "failedTrial" : this.#reasonToTrip(judge);
       if (why !== undefined) this.#trip(judge, why);
     } else if (halfOpen) {
-      // The probe said nothing: its turn goes to the next request. Again and again, it says that callers do not wait for it.
-      this.#probeAnswers = false;
-      if (++this.#probesIgnored % MOST_IGNORED !== 0) this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
+      this.#ignoreProbe(this.#judge!);
     }
   }
 
@@ -245,6 +246,15 @@ export class Breaker {
     this.#probeAnswers = false;
     if (++this.#probesPassed < this.#options.probes) this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
     else breaker.emit("success", undefined, 0);
+  }
+
+  /** It said nothing, or not to the end: its turn goes to the next request. */
+  #ignoreProbe(judge: Judge): void {
+    const isUnheard = this.#probeAnswers;
+    this.#probeAnswers = false;
+    if (isUnheard && ++this.#probesUnheard % UNHEARD_TRIALS === 0) this.#passProbe(judge);
+    // Again and again, it says that callers do not wait for it.
+    else if (++this.#probesIgnored % MOST_IGNORED !== 0) this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
   }
 
   #reasonToTrip({ rolling }: Judge): Opening["why"] | undefined {
@@ -317,6 +327,7 @@ export class Breaker {
     breaker.on("open", () => this.#turnTo("open"));
     breaker.on("halfOpen", () => {
       this.#probesPassed = 0;
+      this.#probesUnheard = 0;
       this.#probeAnswers = false;
       this.#probeTakenAtMs = Number.NEGATIVE_INFINITY;
       this.#turnTo("halfOpen");

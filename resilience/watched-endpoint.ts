@@ -9,6 +9,7 @@ import { LatencyHistogram } from "./latency-histogram.ts";
 import type { OutlierOptions } from "./outlier-options.ts";
 import type { Finding, OutlierRule, Sample } from "./outlier-rules.ts";
 import { mayProbe, type Standing } from "./outlier-standing.ts";
+import { UNHEARD_TRIALS } from "./unheard-trials.ts";
 
 /**
  * How a request ended, as far as it speaks for or against the endpoint. A gateway failure is one behind the endpoint or
@@ -36,6 +37,8 @@ export class WatchedEndpoint {
   #gatewayFailuresInARow = 0;
   /** Of a probe that has begun to answer, and well: after how long it did, in milliseconds. */
   #probeAnsweredMs: number | undefined = undefined;
+  /** Probes that were answered well, and not heard out by their callers. */
+  #probesUnheard = 0;
   /** Made with the first answer, where anybody asks for it: of thousands of endpoints a sidecar talks to a few. */
   #latency: LatencyHistogram | undefined = undefined;
 
@@ -88,9 +91,14 @@ export class WatchedEndpoint {
   observe(ending: Ending, latencyMs: number, startedAtMs: number, nowMs: number): void {
     const standing = this.#standing;
     if (startedAtMs < standing.sinceMs || standing.is === "ejected") return;
+    const answeredMs = this.#probeAnsweredMs;
     this.#probeAnsweredMs = undefined;
-    if (standing.is === "probing") this.#referee.onProbe(this, ending, latencyMs, nowMs);
-    else if (ending !== "ignored") this.#count(ending, latencyMs, nowMs);
+    if (standing.is === "probing") {
+      const isUnheard = ending === "ignored" && answeredMs !== undefined;
+      if (isUnheard && ++this.#probesUnheard % UNHEARD_TRIALS === 0)
+        this.#referee.onProbe(this, "success", answeredMs, nowMs);
+      else this.#referee.onProbe(this, ending, latencyMs, nowMs);
+    } else if (ending !== "ignored") this.#count(ending, latencyMs, nowMs);
   }
 
   #count(ending: Exclude<Ending, "ignored">, latencyMs: number, nowMs: number): void {
@@ -125,6 +133,7 @@ export class WatchedEndpoint {
 
   /** For the referee: from now on it stands so, and what was counted before is over. */
   stand(standing: Standing): void {
+    if (standing.is !== this.#standing.is) this.#probesUnheard = 0;
     this.#standing = standing;
     this.clear();
     this.#failuresInARow = 0;

@@ -1,7 +1,7 @@
 import { test } from "tap";
 import { call, startApp } from "../support/apps.ts";
 import { startInProcess } from "../support/in-process.ts";
-import { rawClient } from "../support/raw.ts";
+import { rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
 
 const ONCE = "retries: { attempts: 0 }";
 
@@ -92,6 +92,37 @@ routes: [{ name: all, to: [{ upstream: orders }], breaker: {} }]`,
     t.same(await statuses(), [200]);
     t.same(JSON.parse(await admin("/breakers")).upstreams, {}, "and nothing is left of it");
   });
+
+test("a breaker closes for callers who look into a stream and always leave", async (t) => {
+  const failing = textAnswer("broken", "HTTP/1.1 500 Broken\r\n");
+  const endpoint = await rawEndpoint(t, (connection) => {
+    connection.socket.on("data", () => {
+      if (!connection.received.endsWith("\r\n\r\n")) return;
+      const head = connection.take();
+      connection.send(
+        /GET \/stream/.test(head) ? "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nnews" : failing,
+      );
+    });
+  });
+  const { addresses, sidecar, records } = await startInProcess(
+    t,
+    `upstreams: { orders: { endpoints: ["${endpoint.address}"], ${ONCE}, breaker: { consecutiveFailures: 2, openFor: 300ms } } }`,
+  );
+  const { port } = addresses.outbound;
+  for (let i = 0; i < 2; i++) t.equal((await call(port, "orders")).status, 500);
+  const { breaker } = sidecar.upstreams.get("orders")!.endpoints[0]!;
+  t.equal(breaker.state, "open");
+  while (breaker.state === "open") await new Promise(setImmediate);
+  for (let i = 0; i < 3; i++) {
+    const client = await rawClient(t, port);
+    client.send("GET /stream HTTP/1.1\r\nHost: orders\r\n\r\n");
+    await client.until(/news$/);
+    client.socket.resetAndDestroy();
+    await endpoint.connections.at(-1)!.untilEnd();
+  }
+  t.equal(breaker.state, "closed");
+  t.equal(records.filter(({ message }) => message === "breaker closed").length, 1);
+});
 
 test("what is forced holds for an address that discovery loses and finds again", async (t) => {
   const app = await startApp(t);

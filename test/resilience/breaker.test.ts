@@ -269,6 +269,52 @@ test("a stream that was given up says nothing for the probe that comes after it"
   t.equal(breaker.state, "halfOpen", "nothing of that one has come");
 });
 
+test("where callers always leave in the middle of good answers, three of those are a good probe, and none before is", async (t) => {
+  for (const probes of [1, 2]) {
+    const { breaker, clock, request } = await halfOpen(t, { probes });
+    const layer = breakerLayer(breaker, "10.0.0.1:80");
+    const leave = async () => {
+      const stream = new Body({ pause() {}, resume() {}, cancel() {} }, undefined);
+      await layer.wrap(async () => responseOf(200, stream))(exchangeOf());
+      stream.cancel(new Error("the caller has gone"));
+      // Again and again, the next trial waits.
+      clock.advance(OPEN_FOR_MS);
+    };
+    for (let left = 0; left < 3 * probes; left++) {
+      t.equal(breaker.state, "halfOpen", `${left} of ${3 * probes}`);
+      await leave();
+      if (left === 0) request("ignored");
+      clock.advance(OPEN_FOR_MS);
+    }
+    t.equal(breaker.state, "closed");
+  }
+  const { breaker, clock, until, request } = await halfOpen(t);
+  const leave = () => {
+    const permit = breaker.admit()!;
+    breaker.answers(permit);
+    breaker.settle(permit, "ignored");
+    clock.advance(OPEN_FOR_MS);
+  };
+  leave();
+  leave();
+  request("failure");
+  await until("halfOpen");
+  leave();
+  leave();
+  t.equal(breaker.state, "halfOpen", "those of before a failure count no more");
+  leave();
+  t.equal(breaker.state, "closed");
+});
+
+test("callers that leave before anything has come close nothing, however many they are", async (t) => {
+  const { breaker, clock } = await halfOpen(t);
+  for (let i = 0; i < 20; i++) {
+    breaker.settle(breaker.admit()!, "ignored");
+    clock.advance(OPEN_FOR_MS);
+  }
+  t.equal(breaker.state, "halfOpen");
+});
+
 test("with more probes it takes so many good ones in a row, one at a time, and one bad one opens it again", async (t) => {
   const { breaker, changes, request, until } = await halfOpen(t, { probes: 3 });
   request("success");

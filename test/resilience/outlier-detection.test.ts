@@ -147,6 +147,33 @@ test("a probe that is answered by a stream is good when that has gone on for an 
   }
 });
 
+test("where callers always leave in the middle of good answers, three of those are a good probe, unless their heads were slow", async (t) => {
+  for (const [latencyMs, becomes] of [
+    [10, "in"],
+    [10_000, "ejected"],
+  ] as const) {
+    const { clock, at, standing, tell } = watching(5, {
+      options: { latencyFactor: 3, consecutiveFailures: 0, probes: 1 },
+    });
+    for (let i = 0; i < 40; i++)
+      for (let place = 0; place < 5; place++) tell(place, "success", 1, place === 4 ? 900 : 50);
+    clock.advance(INTERVAL_MS);
+    clock.advance(30_000);
+    for (let left = 0; left < 3; left++) {
+      // Who leaves before anything has come says nothing at all.
+      for (let i = 0; i < 4; i++) {
+        t.ok(at(4).takeProbe(clock.now()));
+        tell(4, "ignored", 1, 20_000);
+      }
+      t.equal(standing(4).is, "probing", `${left} have left`);
+      t.ok(at(4).takeProbe(clock.now()));
+      at(4).answers(latencyMs, clock.now());
+      tell(4, "ignored", 1, latencyMs);
+    }
+    t.equal(standing(4).is, becomes);
+  }
+});
+
 test("a straggler from before neither settles a probe nor counts against one that is back", async (t) => {
   const { badInterval, standing, clock, tell, at } = watching(5);
   const longAgoMs = clock.now();
