@@ -109,6 +109,8 @@ export class Exchange {
   attempts = 0;
   /** Of those, how many were sent beside another that had not been answered. */
   hedges = 0;
+  /** Its next attempt is no second time: nothing of the last one was sent. */
+  requeued = false;
   /** Nothing that has been sent of it may be sent again, however it was lost. */
   sendOnce = false;
   /** Why it was not sent again although the attempt failed. */

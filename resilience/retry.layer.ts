@@ -3,8 +3,9 @@
  * another endpoint (the balance layer sees which were tried).
  *
  * A requeue goes at once where there is another endpoint, and waits like a retry where there is none: to knock at the
- * same door again without a pause is to be refused again. Where everybody who could be asked has said Retry-After, the
- * request waits for the first of them, unless that is longer than a caller should be held.
+ * same door again without a pause is to be refused again. Where everybody who could be asked has said Retry-After, a
+ * retry waits for the first of them, unless that is longer than a caller should be held. A requeue does not wait for who has not
+ * been tried: of this request nothing was sent, so that it goes there as any first attempt does, and the answer is from there.
  */
 import {
   asProxyError,
@@ -132,8 +133,9 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
         failure: ProxyError | number,
       ): (() => Promise<ProxyResponse>) | undefined {
         const requeues = isRequeue(failure) ? requeueBudget : undefined;
-        const { another, waitMs } = prospectOf(exchange, clock.recentMs);
-        const isAtOnce = requeues !== undefined && another;
+        const prospect = prospectOf(exchange, clock.recentMs);
+        const isAtOnce = requeues !== undefined && prospect.untried;
+        const waitMs = isAtOnce ? 0 : prospect.waitMs;
         const count = requeues === undefined ? made.retries + 1 : made.retries + made.requeues + 1;
         const pauseMs = isAtOnce ? 0 : backoffMs(options.backoff, count, random);
         const refusal = refusalOf(exchange, made, failure, requeues, pauseMs, waitMs);
@@ -146,6 +148,7 @@ export function retry(parts: RetryParts, options: RetryOptions): Layer {
           requeues === undefined
             ? { ...made, retries: made.retries + 1 }
             : { ...made, requeues: made.requeues + 1 };
+        exchange.requeued = requeues !== undefined;
         return async () => {
           exchange.body?.rewind();
           if (!isAtOnce) await pause(exchange, clock, "backoff", Math.max(pauseMs, waitMs));

@@ -43,12 +43,14 @@ export interface RetrySwitch {
 export interface Prospect {
   /** An endpoint that has not been tried and has not asked to be left alone. */
   readonly another: boolean;
+  /** One that has not been tried, whatever it has asked for. */
+  readonly untried: boolean;
   /** How long all that could be taken have asked to be left alone; 0 for not at all. */
   readonly waitMs: number;
 }
 
 /** Nothing is known of endpoints: as if there was always another. */
-export const ANYWHERE: Prospect = { another: true, waitMs: 0 };
+export const ANYWHERE: Prospect = { another: true, untried: true, waitMs: 0 };
 
 /** The most that a request waits because of a Retry-After: a caller should rather be told than be held. */
 export const MOST_RETRY_AFTER_MS = 1_000;

@@ -116,7 +116,10 @@ export class EndpointChoice {
     throw new ProxyError("no_endpoint", `discovery does not name ${key} for ${this.#upstream} any more`);
   }
 
-  /** For a further attempt: one that has not failed this request yet, at last an outlier, or else one that has. */
+  /**
+   * For a further attempt: one that has not failed this request yet, at last an outlier, or else one that has. Who has asked to be left
+   * alone is, unless this is no second time and everybody else has been tried.
+   */
   #another(
     exchange: Exchange,
     { endpoints, inFlight }: Part,
@@ -130,12 +133,14 @@ export class EndpointChoice {
     }
     const candidates = this.#candidates;
     const everybody = candidates.everybody(nowMs);
-    const others = othersOf([endpoints, candidates.well(), everybody], exchange, nowMs);
+    const parts = [endpoints, candidates.well(), everybody];
+    const others = othersOf(parts, exchange, nowMs);
     return (
       this.#balancer.pick(others, nowMs, hash) ??
       this.#onTrial(exchange, false, true, nowMs) ??
       // Worse than the others, but not for this request: its breaker is closed, so most are answered there.
       this.#balancer.pick(othersOf([candidates.outliers()], exchange, nowMs), nowMs, hash) ??
+      (exchange.requeued ? this.#balancer.pick(untriedOf(parts, exchange), nowMs, hash) : undefined) ??
       this.#balancer.pick(leftInPeace(everybody, nowMs), nowMs, hash)
     );
   }
@@ -145,7 +150,11 @@ export class EndpointChoice {
     const { pinnedTo } = exchange;
     // Who means one endpoint has no other, and waits if that one has asked to be left alone.
     if (pinnedTo !== "")
-      return { another: false, waitMs: this.#endpointAt(pinnedTo)?.latency.heldOffForMs(nowMs) ?? 0 };
+      return {
+        another: false,
+        untried: false,
+        waitMs: this.#endpointAt(pinnedTo)?.latency.heldOffForMs(nowMs) ?? 0,
+      };
     const candidates = this.#candidates;
     return prospectAmong([...candidates.well(), ...candidates.everybody(nowMs)], exchange, nowMs);
   }
@@ -191,6 +200,18 @@ function othersOf(
   return [];
 }
 
+/** Of the first part that has any, those that were not tried. */
+function untriedOf(
+  parts: readonly (readonly UpstreamEndpoint[])[],
+  exchange: Exchange,
+): readonly UpstreamEndpoint[] {
+  for (const part of parts) {
+    const untried = part.filter(({ key }) => !exchange.hasTried(key));
+    if (untried.length > 0) return untried;
+  }
+  return [];
+}
+
 /** Whether this request has not been there yet, and it has not asked to be left alone. */
 function isOther({ key, latency }: UpstreamEndpoint, exchange: Exchange, nowMs: number): boolean {
   return !exchange.hasTried(key) && !latency.isHeldOff(nowMs);
@@ -200,11 +221,13 @@ function isOther({ key, latency }: UpstreamEndpoint, exchange: Exchange, nowMs: 
 function prospectAmong(endpoints: readonly UpstreamEndpoint[], exchange: Exchange, nowMs: number): Prospect {
   let waitMs = Number.POSITIVE_INFINITY;
   let another = false;
+  let untried = false;
   for (const endpoint of endpoints) {
     waitMs = Math.min(waitMs, endpoint.latency.heldOffForMs(nowMs));
     another ||= isOther(endpoint, exchange, nowMs);
+    untried ||= !exchange.hasTried(endpoint.key);
   }
-  return { another, waitMs: endpoints.length === 0 ? 0 : waitMs };
+  return { another, untried, waitMs: endpoints.length === 0 ? 0 : waitMs };
 }
 
 /** Those that have not asked to be left alone; all of them where all have. */

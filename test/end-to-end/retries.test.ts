@@ -69,6 +69,35 @@ test("who has said Retry-After is left alone by retries: another is asked, and o
   t.match(await logged(() => true), { attempts: 6, retryRefused: "attempts" });
 });
 
+test("who has said Retry-After is asked by what could not be sent elsewhere, at once, where nobody else is left", async (t) => {
+  for (const hasDeadSaidIt of [false, true]) {
+    let asked = 0;
+    const busy = await rawEndpoint(
+      t,
+      answering(() => (asked++ === 0 ? busyFor(20) : OK)),
+    );
+    const dying = await rawEndpoint(t, answering(busyFor(20)));
+    if (!hasDeadSaidIt) await dying.kill();
+    const { addresses, access, logged } = await startInProcess(
+      t,
+      orders([busy, dying], "retries: { on: [connectFailure], backoff: { base: 1h, max: 1h } }"),
+    );
+    const client = await rawClient(t, addresses.outbound.port);
+    while (asked === 0 || (hasDeadSaidIt && access.length < 2)) {
+      t.equal(await statusOf(client), "503");
+      await logged(() => access.length > 0);
+    }
+    if (hasDeadSaidIt) await dying.kill();
+    const before = access.length;
+    for (let i = 0; i < 4; i++) t.equal(await statusOf(client), "200");
+    await logged(() => access.length === before + 4);
+    t.match(
+      access.slice(before).filter(({ attempts }) => attempts === 2),
+      Array(2).fill({ endpoint: busy.address, triedBefore: [dying.address], backoffMs: undefined }),
+    );
+  }
+});
+
 test("where all have said Retry-After a retry waits for the first, and none is made where that is too long", async (t) => {
   let asked = 0;
   const busy = await rawEndpoint(
