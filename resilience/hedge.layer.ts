@@ -143,6 +143,8 @@ class Race {
     exchange.onSettled((_, outcome) => {
       // What is noted when the twin's answer breaks, which may be the one that the caller got.
       exchange.retryRefused ||= twin.retryRefused;
+      // A caller that goes away settles it before the first attempt has told of that; what is settled can be ended no more.
+      if (this.#twins.has(twin)) twin.abort(exchange.aborted ?? lost());
       twin.settle(outcome, this.#parts.clock.recentMs);
     });
     answer.then(

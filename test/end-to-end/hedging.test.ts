@@ -12,8 +12,14 @@ import {
 const get = "GET / HTTP/1.1\r\nHost: orders\r\n\r\n";
 
 /** An upstream that takes turns between two, and is hedged soon. */
-const hedged = (first: RawEndpoint, second: RawEndpoint, more = "", hedge = "after: 20ms, ratio: 100%") =>
-  `upstreams: { orders: { endpoints: ["${first.address}", "${second.address}"], balancing: { algorithm: roundRobin }, hedge: { ${hedge} }, timeouts: { attempt: 5s }${more} } }`;
+const hedged = (
+  first: RawEndpoint,
+  second: RawEndpoint,
+  more = "",
+  hedge = "after: 20ms, ratio: 100%",
+  attempt = "5s",
+) =>
+  `upstreams: { orders: { endpoints: ["${first.address}", "${second.address}"], balancing: { algorithm: roundRobin }, hedge: { ${hedge} }, timeouts: { attempt: ${attempt}, request: 2h }${more} } }`;
 
 test("a slow attempt is overtaken by another endpoint's answer, and whoever is second is not blamed", async (t) => {
   const slow = await rawEndpoint(t, (connection) => {
@@ -139,43 +145,59 @@ test("a body that is held whole is sent with the second attempt, too", async (t)
 });
 
 test("hedges stay within their share of the requests, and a route may have none", async (t) => {
-  const slow = await rawEndpoint(t, slowly);
-  const other = await rawEndpoint(t, slowly);
+  /** What has been asked and not answered, by path; each is answered when the test says so. */
+  const asked = new Map<string, RawConnection[]>();
+  const holding = (connection: RawConnection) => {
+    connection.socket.on("data", () => {
+      const path = /^GET (\S+) .*\r\n\r\n$/s.exec(connection.received)?.[1];
+      if (path === undefined) return;
+      connection.take();
+      asked.set(path, [...(asked.get(path) ?? []), connection]);
+    });
+  };
+  const countOf = (path: string) => asked.get(path)?.length ?? 0;
+  const [one, other] = [await rawEndpoint(t, holding), await rawEndpoint(t, holding)];
   const { addresses, metric } = await startInProcess(
     t,
-    `${hedged(slow, other, "", "after: 1ms, ratio: 20%")}
+    `${hedged(one, other, "", "after: 1ms, ratio: 20%", "1h")}
 routes: [{ name: never, match: { host: orders, path: /never }, to: [{ upstream: orders }], hedge: { enabled: false } }]`,
   );
+  const refused = () => metric("heddle_hedges_total", { outcome: "budget" });
+  // These wait while others are hedged that came later: if they could be, they would have been before.
+  const unhedged = await Promise.all(
+    Array.from({ length: 10 }, async () => {
+      const client = await rawClient(t, addresses.outbound.port);
+      client.send(get.replace("/ ", "/never "));
+      return client;
+    }),
+  );
+  while (countOf("/never") < 10) await new Promise(setImmediate);
   const client = await rawClient(t, addresses.outbound.port);
   for (let i = 0; i < 10; i++) {
-    client.send(get.replace("/ ", "/never "));
+    const path = `/${i}`;
+    const before = await refused();
+    client.send(get.replace("/ ", `${path} `));
+    // Sent twice, or refused: it is answered when that has been decided.
+    while (countOf(path) < 2 && (await refused()) === before);
+    for (const connection of asked.get(path)!) connection.send(textAnswer("slow"));
     await client.until(/slow$/);
     client.take();
   }
-  t.equal(await metric("heddle_hedges_total"), 0);
-  for (let i = 0; i < 10; i++) {
-    client.send(get);
-    await client.until(/slow$/);
-    client.take();
-  }
-  const refused = await metric("heddle_hedges_total", { outcome: "budget" });
-  t.equal(refused, 8, "two of ten may be sent twice");
-  t.equal((await metric("heddle_hedges_total")) - refused, 2);
+  t.equal(await refused(), 8, "two of ten may be sent twice");
+  t.equal((await metric("heddle_hedges_total")) - (await refused()), 2);
+  t.equal(countOf("/never"), 10);
+  for (const connection of asked.get("/never")!) connection.send(textAnswer("slow"));
+  for (const waiting of unhedged) await waiting.until(/slow$/);
 });
-
-/** Answers each request, and never before a hedge is due. */
-function slowly(connection: RawConnection): void {
-  connection.socket.on("data", () => {
-    const { received } = connection;
-    connection.received = "";
-    if (received !== "") setTimeout(() => connection.send(textAnswer("slow")), 30);
-  });
-}
 
 test("a caller that goes away ends all attempts", async (t) => {
   const first = await rawEndpoint(t);
   const second = await rawEndpoint(t);
-  const { addresses, logged } = await startInProcess(t, hedged(first, second));
+  // Nothing but the caller's going ends any of them.
+  const { addresses, logged } = await startInProcess(
+    t,
+    hedged(first, second, "", "after: 20ms, ratio: 100%", "1h"),
+  );
   const client = await rawClient(t, addresses.outbound.port);
   client.send(get);
   const asked = await Promise.all([first.accepted(0), second.accepted(0)]);
