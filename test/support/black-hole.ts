@@ -16,41 +16,53 @@ const HELD = 2;
 /** On loopback a handshake takes microseconds; the kernel sends a SYN that had no answer again after a second. */
 const NO_ANSWER_MS = 200;
 
-/** In short waits: an endless one that begins as the thread is told to end would hold the end of the process. */
+/** Until it is told to end: to end a thread from outside would be to interrupt it in the middle of whatever it does. */
 const NEVER_LOOKS = `
 const { createServer } = require("node:net");
 const { parentPort, workerData } = require("node:worker_threads");
-createServer().listen({ port: workerData, host: "127.0.0.1", backlog: 1 }, () => {
-  parentPort.postMessage("listening");
-  const never = new Int32Array(new SharedArrayBuffer(4));
-  for (;;) Atomics.wait(never, 0, 0, 100);
+const server = createServer().listen({ port: workerData.port, host: "127.0.0.1", backlog: 1 }, () => {
+  parentPort.postMessage(server.address().port);
+  Atomics.wait(workerData.isOver, 0, 0);
+  server.close();
 });`;
 
 export interface BlackHole {
+  readonly port: number;
   /** Closes the port; who is still connecting is refused when the SYN is sent again. */
   close(): Promise<void>;
 }
 
-/** Resolves when a connect to the port, which must be free, has no answer any more. */
-export async function openBlackHole(port: number): Promise<BlackHole> {
-  const listener = new Worker(NEVER_LOOKS, { eval: true, workerData: port });
-  await once(listener, "message");
+/** Resolves when a connect to the port has no answer any more. @param port which must be free; 0 is any */
+export async function openBlackHole(port = 0): Promise<BlackHole> {
+  const isOver = new Int32Array(new SharedArrayBuffer(4));
+  const listener = new Worker(NEVER_LOOKS, { eval: true, workerData: { port, isOver } });
+  const [at] = (await once(listener, "message")) as [number];
   const held: Socket[] = [];
   while (held.length < HELD) {
-    const socket = connect({ port, host: "127.0.0.1" });
+    const socket = connect({ port: at, host: "127.0.0.1" });
     socket.on("error", () => {});
     held.push(socket);
     // Somebody else may have taken the place, and then the backlog is as full as it shall be: no answer is the sign of it.
-    const [answer] = await Promise.race([
-      once(socket, "connect").then(() => ["yes"]),
-      sleep(NO_ANSWER_MS, []),
-    ]);
-    if (answer === undefined) break;
+    if (!(await isAnswered(socket))) break;
   }
+  // A test that ends without closing it ends all the same.
+  for (const handle of [listener, ...held]) handle.unref();
   return {
+    port: at,
     async close() {
       for (const socket of held) socket.destroy();
-      await listener.terminate();
+      const ended = once(listener, "exit");
+      listener.ref();
+      Atomics.store(isOver, 0, 1);
+      Atomics.notify(isOver, 0);
+      await ended;
     },
   };
+}
+
+async function isAnswered(socket: Socket): Promise<boolean> {
+  await Promise.race([once(socket, "connect"), sleep(NO_ANSWER_MS)]);
+  // After a pause of the process timers come before what the sockets have to say.
+  await new Promise(setImmediate);
+  return !socket.connecting;
 }
