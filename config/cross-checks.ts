@@ -231,8 +231,14 @@ function portFaults(config: Config, isSet: IsSet): Complaint[] {
       { path: ["upstreams", name, "localPort"], host: local, port: localPort },
     ]),
   ];
-  return claims.flatMap((claim, i) => {
-    const other = claims.slice(0, i).find((earlier) => collide(earlier, claim));
+  // By port: an upstream without one claims 0, and there may be thousands.
+  const earlier = new Map<number, Claim[]>();
+  return claims.flatMap((claim) => {
+    if (claim.port === 0) return [];
+    const same = earlier.get(claim.port) ?? [];
+    const other = same.find((one) => collide(one, claim));
+    same.push(claim);
+    earlier.set(claim.port, same);
     if (other === undefined) return [];
     const [mine, theirs] = isSet(claim.path) ? [claim, other] : [other, claim];
     const message = `expected a port of its own, got ${mine.port}, which ${theirs.path.join(".")} has`;
@@ -240,10 +246,10 @@ function portFaults(config: Config, isSet: IsSet): Complaint[] {
   });
 }
 
-/** Port 0 is any that is free; the same port on two addresses of the machine is two ports. */
+/** Two with one port, which is not 0: on two addresses of the machine it is two ports. */
 function collide(a: Claim, b: Claim): boolean {
   const isEvery = (host: string) => host === "0.0.0.0" || host === "::";
-  return a.port === b.port && a.port !== 0 && (a.host === b.host || isEvery(a.host) || isEvery(b.host));
+  return a.host === b.host || isEvery(a.host) || isEvery(b.host);
 }
 
 function timeoutFaults(config: Config, isSet: IsSet): Complaint[] {

@@ -48,7 +48,12 @@ export function readDocument(file: string, environment: Environment): ReadDocume
   const source = file.replace(/^\uFEFF/, "");
   const { text, references } = hideReferences(source);
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, stringKeys: true });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    stringKeys: true,
+    // The library compares each key with all before it; yamlProblems looks them up.
+    uniqueKeys: false,
+  });
   const at = (offset: number): Place => {
     const { line, col } = lines.linePos(offset);
     return { line, column: col };

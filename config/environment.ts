@@ -41,8 +41,9 @@ export function hasReference(text: string): boolean {
 
 /** Where hidden references leave the beginning of another, which is one that was misspelt; -1 if nowhere. */
 export function brokenReference(text: string, start: number, end: number): number {
-  const offset = text.indexOf("${", start);
-  return offset < end ? offset : -1;
+  // Not a search from `start` to wherever the next one is: that reads the rest of the file for each of its values.
+  const offset = text.slice(start, end + 1).indexOf("${");
+  return offset < 0 ? -1 : start + offset;
 }
 
 /** Fills the values in. `missing` has the references to variables that are not set and have no default. */

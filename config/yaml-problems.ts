@@ -12,6 +12,9 @@ export interface YamlProblem {
   readonly message: string;
 }
 
+/** What the library complains of, or what it is not asked to look for. */
+type Problem = Pick<YAMLError, "code" | "message" | "pos">;
+
 /** These do not disturb how the rest of the file is read. */
 const HARMLESS: ReadonlySet<string> = new Set([
   "BAD_DQ_ESCAPE",
@@ -27,7 +30,8 @@ const TAB = "expected spaces for indentation, got a tab";
 export function yamlProblems(document: Document, source: string): YamlProblem[] {
   const nul = source.indexOf("\0");
   if (nul >= 0) return [{ offset: nul, message: "expected text, got a NUL byte; is this a YAML file?" }];
-  const errors = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0]);
+  const errors: Problem[] = [...document.errors, ...document.warnings, ...repeatedKeys(document)];
+  errors.sort((a, b) => a.pos[0] - b.pos[0]);
   const firstFatal = errors.findIndex(({ code }) => !HARMLESS.has(code));
   const told = firstFatal === -1 ? errors : errors.slice(0, firstFatal + 1);
   return told.map((error) => {
@@ -38,10 +42,26 @@ export function yamlProblems(document: Document, source: string): YamlProblem[] 
   });
 }
 
+function repeatedKeys(document: Document): Problem[] {
+  const repeated: Problem[] = [];
+  visit(document, {
+    Map(_, map) {
+      const keys = new Set<unknown>();
+      for (const { key } of map.items) {
+        if (!isScalar(key)) continue;
+        const [start = 0, end = start] = key.range ?? [];
+        if (keys.has(key.value)) repeated.push({ code: "DUPLICATE_KEY", message: "", pos: [start, end] });
+        keys.add(key.value);
+      }
+    },
+  });
+  return repeated;
+}
+
 /** @param multiline the complaint that the same key goes over several lines, if there is one */
 function translate(
-  error: YAMLError,
-  multiline: YAMLError | undefined,
+  error: Problem,
+  multiline: Problem | undefined,
   document: Document,
   source: string,
 ): YamlProblem {
