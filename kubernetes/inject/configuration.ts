@@ -7,7 +7,7 @@
  */
 import { stringify } from "yaml";
 import { ConfigError, parseConfig } from "../../config/index.ts";
-import { withFields } from "./fields.ts";
+import { cut, withFields } from "./fields.ts";
 import type { PodPlan } from "./plan.ts";
 import type { AppProbe } from "./probes.ts";
 import type { WantedUpstream } from "./values.ts";
@@ -55,6 +55,16 @@ export function forKubelet(text: string): string {
   return text.replace(/\$+(?=\()|\${2,}/g, (dollars) => dollars + dollars);
 }
 
+/** Linux starts no program with a longer text in its environment, `HEDDLE_CONFIG=` and the end of the text included. */
+const MOST_BYTES = 128 * 1024;
+
+/** Undefined when it fits into the environment of a container; asked first, as reading a long one takes its time. */
+export function lengthFault(text: string): string | undefined {
+  const bytes = Buffer.byteLength(`HEDDLE_CONFIG=${text}\0`);
+  if (bytes <= MOST_BYTES) return undefined;
+  return `expected annotations and probes that make a configuration of at most ${MOST_BYTES} bytes, which is what fits into an environment variable, got ${bytes}`;
+}
+
 /** What the sidecar would say of its configuration when it starts; better said now. Undefined when it is fine. */
 export function configurationFault(text: string): string | undefined {
   try {
@@ -63,7 +73,7 @@ export function configurationFault(text: string): string | undefined {
   } catch (thrown) {
     if (!(thrown instanceof ConfigError)) throw thrown;
     const { path, message } = thrown.faults[0]!;
-    return `expected annotations that make a configuration without a fault, got one with: ${path}  ${message}`;
+    return `expected annotations that make a configuration without a fault, got one with: ${cut(path)}  ${cut(message, 200)}`;
   }
 }
 

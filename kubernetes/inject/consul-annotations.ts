@@ -6,6 +6,7 @@
  * it lasts. What heddle's own annotations say goes first. Nothing of Consul's is a fault, since Consul may know what heddle does not.
  */
 import { type AnnotationName, readAnnotation, type Said } from "./annotations.ts";
+import { cut, told } from "./fields.ts";
 import { entriesOf, port, truth, type WantedUpstream } from "./values.ts";
 
 export const CONSUL_PREFIX = "consul.hashicorp.com/";
@@ -61,28 +62,28 @@ export function readConsulAnnotations(annotations: Readonly<Record<string, unkno
     if (!key.startsWith(CONSUL_PREFIX) || typeof given !== "string") continue;
     const name = key.slice(CONSUL_PREFIX.length);
     const text = given.trim();
-    const cannot = (why: string) => warnings.push(`${key} cannot be followed: ${why}`);
+    const cannot = (why: string) => warnings.push(`${cut(key)} cannot be followed: ${why}`);
     const follow = (to: AnnotationName, value: string) => {
       const read = readAnnotation(to, value);
-      if ("expected" in read) cannot(`expected ${read.expected}, got ${JSON.stringify(given)}`);
+      if ("expected" in read) cannot(`expected ${read.expected}, got ${told(given)}`);
       else Object.assign(said, { [to]: read.value });
     };
     if (Object.hasOwn(SAME, name)) follow(SAME[name]!, text);
     else if (Object.hasOwn(SWITCHES, name)) {
       const [to, yes, no] = SWITCHES[name]!;
       const value = truth.read(text);
-      if (value === undefined) cannot(`expected ${truth.expected}, got ${JSON.stringify(given)}`);
+      if (value === undefined) cannot(`expected ${truth.expected}, got ${told(given)}`);
       else follow(to, value ? yes : no);
     } else if (name === "connect-service" || name === "connect-service-port") {
       const [first = "", ...rest] = entriesOf(text);
       if (rest.length > 0)
-        warnings.push(`${key}: a pod with heddle is one service, so only ${first} of it is followed`);
+        warnings.push(`${key}: a pod with heddle is one service, so only ${cut(first)} of it is followed`);
       follow(name === "connect-service" ? "service" : "port", first);
     } else if (name === "connect-service-upstreams") {
       said.upstreams = entriesOf(text).flatMap((entry) => {
         const upstream = upstreamOf(entry);
         if (typeof upstream !== "string") return [upstream];
-        cannot(`${upstream}, got ${JSON.stringify(entry)}`);
+        cannot(`${upstream}, got ${told(entry)}`);
         return [];
       });
     } else if (name.startsWith(META)) Object.assign(meta, { [name.slice(META.length)]: given });

@@ -29,6 +29,15 @@ export function numberAt(value: unknown, key: string): number | undefined {
   return typeof found === "number" ? found : undefined;
 }
 
+/** What came, as messages have it: on one line, and cut, since whoever is at fault may have written megabytes. */
+export function told(value: unknown): string {
+  return cut(JSON.stringify(value) ?? "nothing");
+}
+
+export function cut(text: string, most = 80): string {
+  return text.length > most ? `${text.slice(0, most - 3)}...` : text;
+}
+
 /** A copy that shares nothing: what an alias repeats becomes a value of its own. */
 export function copyOf<T>(value: T): T {
   if (Array.isArray(value)) return value.map(copyOf) as T;

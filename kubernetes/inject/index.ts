@@ -1,6 +1,6 @@
 export { ANNOTATIONS, type AnnotationName, PREFIX } from "./annotations.ts";
 export { CONSUL_FOLLOWED } from "./consul-annotations.ts";
-export { type Fields, fieldsAt, isFields, textAt } from "./fields.ts";
+export { cut, type Fields, fieldsAt, isFields, textAt } from "./fields.ts";
 export {
   type ManifestFault,
   type ManifestResult,
@@ -15,5 +15,5 @@ export {
   uninjectPod,
 } from "./pod.ts";
 export { injectReview } from "./review.ts";
-export { readDefaults } from "./said.ts";
+export { readDefaults, SWITCH, switchOf } from "./said.ts";
 export { WORKLOAD_KINDS } from "./workload.ts";

@@ -2,7 +2,7 @@
  * What a sidecar of this pod is like: everything that was said, with the defaults, and what the pod itself says.
  */
 import type { Said } from "./annotations.ts";
-import { type Fields, fieldsAt, listAt, numberAt, textAt, withoutEnd } from "./fields.ts";
+import { cut, type Fields, fieldsAt, listAt, numberAt, textAt, told, withoutEnd } from "./fields.ts";
 import type { InjectFault } from "./said.ts";
 import type { ConfigMapKey, WantedUpstream } from "./values.ts";
 
@@ -89,7 +89,7 @@ export function planPod(
   const image = said.image ?? context.image;
   const redirectImage = said["redirect-image"] ?? tagged(image, REDIRECT_TAG);
   if (transparent && redirectImage === undefined) {
-    const message = `expected heddle.dev/redirect-image beside the image ${image}: one by digest has no tag to find the other by`;
+    const message = `expected heddle.dev/redirect-image beside the image ${cut(image)}: one by digest has no tag to find the other by`;
     faults.push({ path: [...path, "metadata", "annotations"], message });
   }
   if (faults.length > 0) return { faults };
@@ -142,7 +142,7 @@ function serviceOf(
     context.workload ??
     ownName(pod);
   if (name !== undefined && /^[a-z0-9][a-z0-9_.-]*$/.test(name)) return { name, port };
-  const got = name === undefined ? "a pod without a name" : JSON.stringify(name);
+  const got = name === undefined ? "a pod without a name" : told(name);
   const message = `expected the name of the service in the annotation heddle.dev/service, got ${got}`;
   // With a ConfigMap the name is said there.
   if (said.config === undefined) faults.push({ path: [...path, "metadata"], message });
@@ -177,7 +177,7 @@ function portOf(
   const number = named === undefined ? undefined : numberAt(named, "containerPort");
   if (number === undefined) {
     const names = declared.flatMap((port) => textAt(port, "name") ?? []).join(", ") || "none";
-    const message = `expected the name of a port that a container declares (${names}), got ${JSON.stringify(said.port)}`;
+    const message = `expected the name of a port that a container declares (${cut(names)}), got ${told(said.port)}`;
     faults.push({ path: [...path, "metadata", "annotations", "heddle.dev/port"], message });
   }
   return number;
@@ -203,7 +203,7 @@ function clashes(
   };
   for (const [name, port] of Object.entries(ports)) claim(port, `heddle.dev/${name}-port`);
   for (const { name, localPort } of upstreams)
-    if (localPort !== undefined) claim(localPort, `the upstream ${name}`);
+    if (localPort !== undefined) claim(localPort, `the upstream ${cut(name)}`);
   for (const list of ["containers", "initContainers"])
     for (const [i, container] of listAt(spec, list).entries())
       for (const [j, declared] of listAt(container, "ports").entries()) {

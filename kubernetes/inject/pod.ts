@@ -7,7 +7,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { REPLACED, type Said, STATUS } from "./annotations.ts";
-import { configurationFault, configurationText } from "./configuration.ts";
+import { configurationFault, configurationText, lengthFault } from "./configuration.ts";
 import { configVolume, redirectContainer, sidecarContainer } from "./container.ts";
 import {
   copyOf,
@@ -16,13 +16,14 @@ import {
   isFields,
   listAt,
   textAt,
+  told,
   withFieldBefore,
   withFields,
 } from "./fields.ts";
 import { type PodPlan, planPod } from "./plan.ts";
 import { rewriteProbes } from "./probes.ts";
 import { skipReason, warningsFor } from "./reasons.ts";
-import { type InjectFault, readAnnotations } from "./said.ts";
+import { type InjectFault, labelFaults, readAnnotations, switchOf } from "./said.ts";
 import { ABSENT, DEFAULT_CONTAINER, type Status, statusOf, withoutSidecar } from "./status.ts";
 
 export interface InjectOptions {
@@ -54,14 +55,17 @@ export function injectPod(pod: unknown, options: InjectOptions, origin: PodOrigi
     outcome: "faulty",
     faults: [{ path: [...path, ...at], message }],
   });
-  if (!isFields(pod)) return faulty([], `expected a mapping, got ${JSON.stringify(pod) ?? "nothing"}`);
+  if (!isFields(pod)) return faulty([], `expected a mapping, got ${told(pod)}`);
+  const asked = switchOf(pod);
+  if (asked === "disabled")
+    return { outcome: "skipped", reason: "disabled by an annotation or a label", warnings: [] };
   const strange = strangePart(pod);
   if (strange !== undefined) return faulty(strange.at, strange.message);
   const read = statusOf(pod);
   if ("got" in read)
     return faulty(
       ["metadata", "annotations", STATUS],
-      `expected what heddle inject has written, got ${JSON.stringify(read.got)}`,
+      `expected what heddle inject has written, got ${told(read.got)}`,
     );
   const plain = copyOf(read.status === undefined ? pod : withoutSidecar(pod, read.status));
   const annotations = fieldsAt(plain, "metadata")["annotations"];
@@ -70,8 +74,14 @@ export function injectPod(pod: unknown, options: InjectOptions, origin: PodOrigi
     [...path, "metadata", "annotations"],
     options.defaults,
   );
-  if (faults.length > 0) return { outcome: "faulty", faults };
-  const reason = skipReason(plain, said, read.status !== undefined);
+  const wrongs = [...labelFaults(plain, path), ...faults];
+  if (wrongs.length > 0) return { outcome: "faulty", faults: wrongs };
+  // Consul's annotation of the same meaning counts where the pod says nothing itself.
+  const reason = skipReason(
+    plain,
+    asked === undefined ? said : { ...said, inject: asked },
+    read.status !== undefined,
+  );
   if (reason !== undefined) return { outcome: "skipped", reason, warnings };
   const planned = planPod(plain, said, { workload: origin.workload, image: options.image }, path);
   if ("faults" in planned) return { outcome: "faulty", faults: planned.faults };
@@ -84,7 +94,9 @@ export function injectPod(pod: unknown, options: InjectOptions, origin: PodOrigi
       warnings,
     };
   const injected = withSidecar(plain, plan);
-  const wrong = plan.configMap === undefined ? configurationFault(injected.configuration) : undefined;
+  const wrong =
+    lengthFault(injected.configuration) ??
+    (plan.configMap === undefined ? configurationFault(injected.configuration) : undefined);
   if (wrong !== undefined) return faulty(["metadata", "annotations"], wrong);
   const already = isDeepStrictEqual(injected.pod, withoutReplaced(pod));
   return {
@@ -114,7 +126,7 @@ export type Uninjected =
 export function uninjectPod(pod: unknown, path: readonly (string | number)[] = []): Uninjected {
   const read = isFields(pod) ? statusOf(pod) : { status: undefined };
   if ("got" in read) {
-    const message = `expected what heddle inject has written, got ${JSON.stringify(read.got)}`;
+    const message = `expected what heddle inject has written, got ${told(read.got)}`;
     return {
       outcome: "faulty",
       faults: [{ path: [...path, "metadata", "annotations", STATUS], message }],
@@ -127,23 +139,23 @@ export function uninjectPod(pod: unknown, path: readonly (string | number)[] = [
 
 /** A part that is not what Kubernetes asks for, where nothing could be added without guessing. */
 function strangePart(pod: Fields): { readonly at: readonly string[]; readonly message: string } | undefined {
-  const got = (value: unknown) => JSON.stringify(value) ?? "nothing";
-  if (!isFields(pod["spec"])) return { at: ["spec"], message: `expected a mapping, got ${got(pod["spec"])}` };
+  if (!isFields(pod["spec"]))
+    return { at: ["spec"], message: `expected a mapping, got ${told(pod["spec"])}` };
   const { metadata, spec } = pod;
   if (metadata !== undefined && metadata !== null && !isFields(metadata))
-    return { at: ["metadata"], message: `expected a mapping, got ${got(metadata)}` };
+    return { at: ["metadata"], message: `expected a mapping, got ${told(metadata)}` };
   const annotations = fieldsAt(pod, "metadata")["annotations"];
   if (annotations !== undefined && annotations !== null && !isFields(annotations))
     return {
       at: ["metadata", "annotations"],
-      message: `expected a mapping of texts, got ${got(annotations)}`,
+      message: `expected a mapping of texts, got ${told(annotations)}`,
     };
   for (const key of ["containers", "initContainers", "volumes"]) {
     const list = spec[key];
     const missing = list === undefined || list === null;
     if (missing && key !== "containers") continue;
     if (!Array.isArray(list) || (key === "containers" && list.length === 0))
-      return { at: ["spec", key], message: `expected a list of ${key}, got ${got(list)}` };
+      return { at: ["spec", key], message: `expected a list of ${key}, got ${told(list)}` };
   }
   return undefined;
 }

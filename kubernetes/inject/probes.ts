@@ -7,7 +7,18 @@
  *
  * Without redirection a probe reaches the app's own port as it always did, and is left alone.
  */
-import { copyOf, type Fields, fieldsAt, isFields, listAt, numberAt, textAt, withFields } from "./fields.ts";
+import {
+  copyOf,
+  cut,
+  type Fields,
+  fieldsAt,
+  isFields,
+  listAt,
+  numberAt,
+  textAt,
+  told,
+  withFields,
+} from "./fields.ts";
 
 /** One entry of `health.probes` in the configuration. */
 export interface AppProbe {
@@ -59,7 +70,7 @@ export function rewriteProbes(spec: Fields, healthPort: number): RewrittenProbes
             : "its name is no container's own";
         if (asked === undefined) continue;
         if (typeof asked === "string") {
-          warnings.push(`${kind} of the container ${name} is left as it is: ${asked}`);
+          warnings.push(`${kind} of the container ${cut(name)} is left as it is: ${asked}`);
           continue;
         }
         probes.push(asked);
@@ -86,7 +97,7 @@ function askedOf(probe: Fields, container: Fields, path: string): AppProbe | str
   const timeout = `${numberAt(probe, "timeoutSeconds") ?? 1}s`;
   const of = (action: Fields) => {
     const port = portNumber(action["port"], container);
-    return port ?? `its port ${JSON.stringify(action["port"])} is not declared`;
+    return port ?? `its port ${told(action["port"])} is not declared`;
   };
   if (isFields(probe["httpGet"])) {
     const action = fieldsAt(probe, "httpGet");

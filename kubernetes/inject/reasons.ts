@@ -6,7 +6,7 @@
  */
 import type { Said } from "./annotations.ts";
 import { REDIRECT, SIDECAR, VOLUME } from "./container.ts";
-import { type Fields, fieldsAt, listAt, numberAt, textAt } from "./fields.ts";
+import { cut, type Fields, fieldsAt, listAt, numberAt, textAt } from "./fields.ts";
 import type { PodPlan } from "./plan.ts";
 
 /** Containers of other meshes, by their names. */
@@ -54,7 +54,7 @@ export function warningsFor(pod: Fields, plan: PodPlan, kind: string | undefined
     );
   if (plan.transparent)
     warnings.push(
-      `transparent mode needs a namespace that allows NET_ADMIN, and the image ${plan.redirectImage}`,
+      `transparent mode needs a namespace that allows NET_ADMIN, and the image ${cut(plan.redirectImage)}`,
     );
   if (!plan.native && listAt(spec, "initContainers").length > 0)
     warnings.push("its init containers run before the classic sidecar, and so without the mesh");
@@ -64,11 +64,11 @@ export function warningsFor(pod: Fields, plan: PodPlan, kind: string | undefined
     .flatMap((container) => listAt(container, "ports"))
     .filter((port) => textAt(port, "protocol") === "UDP")
     .map((port) => numberAt(port, "containerPort"));
-  if (udp.length > 0) warnings.push(`UDP is not carried: ${udp.join(", ")}`);
+  if (udp.length > 0) warnings.push(`UDP is not carried: ${cut(udp.join(", "))}`);
   const grace = /^(\d+(?:\.\d+)?)s$/.exec(plan.grace)?.[1];
   if (grace !== undefined && Number(grace) > plan.terminationSeconds)
     warnings.push(
-      `a grace of ${plan.grace} is longer than terminationGracePeriodSeconds, ${plan.terminationSeconds}, after which it is killed`,
+      `a grace of ${cut(plan.grace)} is longer than terminationGracePeriodSeconds, ${plan.terminationSeconds}, after which it is killed`,
     );
   if (spec["automountServiceAccountToken"] === false && plan.configMap !== undefined)
     warnings.push(

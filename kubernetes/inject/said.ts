@@ -13,7 +13,7 @@ import {
   STATUS,
 } from "./annotations.ts";
 import { mergedMeta, readConsulAnnotations } from "./consul-annotations.ts";
-import { type Fields, isFields } from "./fields.ts";
+import { type Fields, fieldsAt, isFields, told } from "./fields.ts";
 
 /** What is wrong with an object, with the place inside of it. */
 export interface InjectFault {
@@ -30,7 +30,33 @@ export interface Reading {
 
 /** More would help nobody, and whoever may create pods could make the webhook think for seconds about words that are not known. */
 const MOST_FAULTS = 50;
+/** The annotation and the label that decide whether there is a sidecar. */
+export const SWITCH = `${PREFIX}inject`;
 const WRITTEN_BY_HEDDLE = new Set([STATUS, REPLACED]);
+
+/**
+ * What a pod says of itself, by the annotation or the label of the same name; where they differ, declining wins. The label is what the API server
+ * can select pods by, so both count, for the command as for the webhook.
+ */
+export function switchOf(pod: Fields): "enabled" | "disabled" | undefined {
+  const said = switchesIn(pod).map((value) => (typeof value === "string" ? value.trim() : value));
+  return (["disabled", "enabled"] as const).find((word) => said.includes(word));
+}
+
+/** A label that is neither one word nor the other; the annotation is read among the others. */
+export function labelFaults(pod: Fields, path: readonly (string | number)[]): InjectFault[] {
+  const [, label] = switchesIn(pod);
+  if (label === undefined || label === "enabled" || label === "disabled") return [];
+  const { expected } = ANNOTATIONS.inject.kind;
+  return [
+    { path: [...path, "metadata", "labels", SWITCH], message: `expected ${expected}, got ${told(label)}` },
+  ];
+}
+
+function switchesIn(pod: Fields): readonly [annotation: unknown, label: unknown] {
+  const metadata = fieldsAt(pod, "metadata");
+  return [fieldsAt(metadata, "annotations")[SWITCH], fieldsAt(metadata, "labels")[SWITCH]];
+}
 
 /** @param path where the annotations stand */
 export function readAnnotations(
@@ -40,7 +66,7 @@ export function readAnnotations(
 ): Reading {
   if (annotations === undefined || annotations === null) return { said: defaults, faults: [], warnings: [] };
   if (!isFields(annotations)) {
-    const message = `expected a mapping of texts, got ${JSON.stringify(annotations)}`;
+    const message = `expected a mapping of texts, got ${told(annotations)}`;
     return { said: defaults, faults: [{ path, message }], warnings: [] };
   }
   const faults: InjectFault[] = [];
@@ -52,10 +78,10 @@ export function readAnnotations(
     const name = key.slice(PREFIX.length);
     if (!isAnnotationName(name)) fault(unknownAnnotation(name));
     else if (typeof value !== "string")
-      fault(`expected a text, in quotes if it looks like a number, got ${JSON.stringify(value)}`);
+      fault(`expected a text, in quotes if it looks like a number, got ${told(value)}`);
     else {
       const read = readAnnotation(name, value);
-      if ("expected" in read) fault(`expected ${read.expected}, got ${JSON.stringify(value)}`);
+      if ("expected" in read) fault(`expected ${read.expected}, got ${told(value)}`);
       else own[name] = read.value;
     }
   }

@@ -90,18 +90,25 @@ function without(pod: Fields, key: string, names: readonly string[]): unknown {
 }
 
 function withOldProbes(spec: Fields, probes: Readonly<Record<string, unknown>>): Fields {
-  let result = spec;
+  /** Of each list, by the names of its containers: one pass over them, however many probes there are. */
+  const lists = new Map<string, Map<string, Record<string, unknown>>>();
   for (const [place, probe] of Object.entries(probes)) {
-    const [list = "", name, kind = ""] = place.split("/");
+    const [list = "", name = "", kind = ""] = place.split("/");
+    const containers = lists.get(list) ?? new Map<string, Record<string, unknown>>();
+    containers.set(name, { ...containers.get(name), [kind]: probe });
+    lists.set(list, containers);
+  }
+  let result = spec;
+  for (const [list, olds] of lists) {
     const containers = result[list];
     if (!Array.isArray(containers)) continue;
-    result = withFields(result, {
-      [list]: containers.map((container: unknown) =>
-        isFields(container) && container["name"] === name && Object.hasOwn(container, kind)
-          ? { ...container, [kind]: copyOf(probe) }
-          : container,
-      ),
-    });
+    const restoredOne = (container: unknown) => {
+      const old = olds.get(textAt(container, "name") ?? "");
+      if (!isFields(container) || old === undefined) return container;
+      const there = Object.entries(old).filter(([kind]) => Object.hasOwn(container, kind));
+      return { ...container, ...copyOf(Object.fromEntries(there)) };
+    };
+    result = withFields(result, { [list]: containers.map(restoredOne) });
   }
   return result;
 }

@@ -10,13 +10,15 @@
  * the pod is admitted.
  */
 import {
+  cut,
   type Fields,
   fieldsAt,
   type InjectOptions,
   injectReview,
   isFields,
   type PodOutcome,
-  PREFIX,
+  SWITCH,
+  switchOf,
   textAt,
 } from "../inject/index.ts";
 import { jsonPatch } from "./json-patch.ts";
@@ -52,10 +54,13 @@ export type Answered =
   /** It is no AdmissionReview: what was expected. */
   | { readonly malformed: string };
 
-const SWITCH = `${PREFIX}inject`;
 const VERSIONS = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"];
 /** In characters; the API server may cut longer ones. */
 const LONGEST_WARNING = 256;
+/** Of a name; who sends a longer one has no right to a longer log. */
+const LONGEST_NAME = 253;
+/** A pod may have a thousand containers with the same fault. */
+const MOST_FAULTS = 50;
 /** A Status of Kubernetes for something that is well-formed and cannot be. */
 const INVALID = { code: 422, reason: "Invalid" };
 const INTERNAL = { code: 500, reason: "InternalError" };
@@ -71,8 +76,11 @@ export function answerReview(review: unknown, policy: AdmissionPolicy): Answered
   const about = {
     uid,
     // Both are often not in the pod yet: the API server fills them in behind its webhooks.
-    namespace: textAt(request, "namespace") ?? textAt(metadata, "namespace") ?? "",
-    pod: textAt(metadata, "name") ?? textAt(request, "name") ?? textAt(metadata, "generateName") ?? "",
+    namespace: cut(textAt(request, "namespace") ?? textAt(metadata, "namespace") ?? "", LONGEST_NAME),
+    pod: cut(
+      textAt(metadata, "name") ?? textAt(request, "name") ?? textAt(metadata, "generateName") ?? "",
+      LONGEST_NAME,
+    ),
   };
   let outcome: PodOutcome;
   let response: Fields;
@@ -106,20 +114,11 @@ function answered(version: string, response: Fields, verdict: Verdict): Answered
   };
 }
 
-/** Annotation and label of the pod decide before anything else; where they differ, declining wins. */
 function outcomeOf(review: unknown, policy: AdmissionPolicy): PodOutcome {
   const skipped = (reason: string): PodOutcome => ({ outcome: "skipped", reason, warnings: [] });
-  const metadata = fieldsAt(fieldsAt(fieldsAt(review, "request"), "object"), "metadata");
-  const label = fieldsAt(metadata, "labels")[SWITCH];
-  const said = [fieldsAt(metadata, "annotations")[SWITCH], label];
-  if (said.includes("disabled")) return skipped("disabled by an annotation or a label");
-  if (policy.pods === "asked" && !said.includes("enabled"))
+  if (policy.pods === "asked" && switchOf(fieldsAt(fieldsAt(review, "request"), "object")) === undefined)
     return skipped(`it does not have the annotation or label ${SWITCH}: enabled`);
-  const outcome = injectReview(review, policy.inject);
-  // The function knows annotations and no labels.
-  if (label === undefined || label === "enabled" || outcome.outcome === "skipped") return outcome;
-  const message = `expected enabled or disabled, got ${JSON.stringify(label)}`;
-  return { outcome: "faulty", faults: [{ path: ["metadata", "labels", SWITCH], message }] };
+  return injectReview(review, policy.inject);
 }
 
 function responseTo(pod: unknown, outcome: PodOutcome, policy: AdmissionPolicy): Fields {
@@ -144,7 +143,12 @@ function responseTo(pod: unknown, outcome: PodOutcome, policy: AdmissionPolicy):
 }
 
 function faultTexts({ faults }: Extract<PodOutcome, { outcome: "faulty" }>): string[] {
-  return faults.map(({ path, message }) => (path.length === 0 ? message : `${path.join(".")}: ${message}`));
+  const texts = faults.slice(0, MOST_FAULTS).map(({ path, message }) => {
+    const place = path.map((step) => cut(String(step))).join(".");
+    return place === "" ? message : `${place}: ${message}`;
+  });
+  const more = faults.length - texts.length;
+  return more === 0 ? texts : [...texts, `and ${more} more`];
 }
 
 function warning(text: string): string {

@@ -1,5 +1,6 @@
+import { spawnSync } from "node:child_process";
 import { test } from "tap";
-import { processManifests } from "../../../kubernetes/index.ts";
+import { injectPod, processManifests } from "../../../kubernetes/index.ts";
 import { optionsOf } from "../../support/injecting.ts";
 
 /** Each with what is said of it. */
@@ -134,4 +135,132 @@ test("all faults of a text are told at once, and nothing comes out", async (t) =
     said(text).map((line) => line.split(" ", 2).join(" ")),
     ["6:22 1", "18:21 2"],
   );
+});
+
+test("whether a pod takes part is said by annotation or label alike, and declining wins, whatever else is wrong", async (t) => {
+  const outcomeOf = (annotations: object, labels: object) => {
+    const metadata = { annotations, labels };
+    const pod = { metadata, spec: { containers: [{ name: "app", ports: [{ containerPort: 8080 }] }] } };
+    const template = { metadata: { ...metadata, labels: { app: "a", ...labels } }, spec: pod.spec };
+    const deployment = {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "a" },
+      spec: { template },
+    };
+    const { reports, faults } = processManifests(JSON.stringify(deployment), { inject: optionsOf() });
+    return faults.length > 0
+      ? faults.map(({ path, message }) => `${path} | ${message}`)
+      : reports[0]!.outcome;
+  };
+  const say = (word: unknown) => ({ "heddle.dev/inject": word });
+  t.equal(outcomeOf({}, {}), "injected");
+  t.equal(outcomeOf({}, say("enabled")), "injected");
+  t.equal(outcomeOf({}, say("disabled")), "skipped");
+  t.equal(outcomeOf(say("disabled"), say("enabled")), "skipped");
+  t.equal(outcomeOf(say("enabled"), say("disabled")), "skipped");
+  t.equal(outcomeOf({ "heddle.dev/nonsense": "1", "heddle.dev/status": "{" }, say("disabled")), "skipped");
+  const consul = { "consul.hashicorp.com/connect-inject": "false" };
+  t.equal(outcomeOf(consul, {}), "skipped");
+  t.equal(outcomeOf(consul, say("enabled")), "injected", "heddle's own word goes before Consul's");
+  for (const word of ["yes", true, 1])
+    t.same(outcomeOf({}, say(word)), [
+      `spec.template.metadata.labels["heddle.dev/inject"] | expected enabled or disabled, got ${JSON.stringify(word)}`,
+    ]);
+});
+
+test("no message repeats more of what came than helps, wherever it came in", async (t) => {
+  const long = "x".repeat(100_000);
+  const pod = (annotations: object, spec: object = {}, more: object = {}) => ({
+    metadata: { annotations, ...more },
+    spec: { containers: [{ name: "app", ports: [{ name: "http", containerPort: 8080 }] }], ...spec },
+  });
+  const own = (name: string, value: unknown = long) => pod({ [`heddle.dev/${name}`]: value });
+  const consul = (name: string, value = long) => pod({ [`consul.hashicorp.com/${name}`]: value });
+  const pods: readonly unknown[] = [
+    long,
+    { spec: long },
+    { spec: { containers: long } },
+    { spec: { containers: [{}] }, metadata: long },
+    pod([long]),
+    ...["port", "upstreams", "image", "config", "inject", "status", "mode", "grace"].map((name) => own(name)),
+    own("port", [long]),
+    own("port", "none-such"),
+    own("upstreams", `${long}:9000,y:9000`),
+    own("upstreams", long.slice(0, 3) + "-".repeat(1_000)),
+    own("grace", `${"9".repeat(100_000)}s`),
+    pod({ "heddle.dev/mode": "transparent", "heddle.dev/image": `a@${long}` }),
+    pod({ "heddle.dev/mode": "transparent", "heddle.dev/redirect-image": long }),
+    pod({}, {}, { labels: { "heddle.dev/inject": long } }),
+    pod({}, {}, { labels: { app: `${long}!` } }),
+    pod(
+      {},
+      {
+        containers: [
+          {
+            name: long,
+            ports: [{ containerPort: 80, protocol: "UDP" }, { containerPort: 8080 }],
+            readinessProbe: { httpGet: { port: long } },
+          },
+        ],
+      },
+    ),
+    pod(
+      { "heddle.dev/rewrite-probes": "enabled" },
+      {
+        containers: [
+          { name: long, ports: [{ containerPort: 8080 }], readinessProbe: { httpGet: { port: long } } },
+        ],
+      },
+    ),
+    pod(
+      { "heddle.dev/port": "none-such" },
+      { containers: [{ name: "app", ports: [{ name: long, containerPort: 8080 }] }] },
+    ),
+    consul("connect-service-upstreams"),
+    consul("connect-service-port"),
+    consul("transparent-proxy"),
+    consul("connect-service", `a,${long}`),
+    consul("connect-service", `${long},a`),
+    consul(long),
+  ];
+  for (const [i, one] of pods.entries()) {
+    const outcome = injectPod(one, optionsOf());
+    const texts =
+      outcome.outcome === "faulty"
+        ? outcome.faults.map(({ message }) => message)
+        : outcome.outcome === "skipped"
+          ? [outcome.reason, ...outcome.warnings]
+          : outcome.warnings;
+    t.ok(outcome.outcome === "injected" || texts.length > 0, `${i}: ${outcome.outcome}`);
+    for (const text of texts) t.ok(text.length < 500, `${i}: ${text.length} ${text.slice(0, 200)}`);
+  }
+});
+
+test("a configuration that no environment could hold is a fault, and the longest that one can hold is not", async (t) => {
+  const podOf = (tags: string) => ({
+    metadata: { annotations: { "heddle.dev/service-tags": tags } },
+    spec: { containers: [{ name: "app", ports: [{ containerPort: 8080 }] }] },
+  });
+  const configurationOf = (tags: string) => {
+    const outcome = injectPod(podOf(tags), optionsOf({ service: "web" }));
+    if (outcome.outcome !== "injected") return outcome;
+    const [sidecar] = (
+      outcome.pod["spec"] as { initContainers: { env: { name: string; value: string }[] }[] }
+    ).initContainers;
+    return sidecar!.env.find(({ name }) => name === "HEDDLE_CONFIG")!.value;
+  };
+  const starts = (value: string) =>
+    spawnSync("/bin/true", [], { env: { HEDDLE_CONFIG: value } }).error?.message ?? "it starts";
+  const short = configurationOf("x");
+  if (typeof short !== "string") throw new Error(short.outcome);
+  const room = 128 * 1024 - "HEDDLE_CONFIG=\0".length - short.length;
+  const longest = configurationOf("x".repeat(room + 1));
+  if (typeof longest !== "string") throw new Error(longest.outcome);
+  t.equal(starts(longest), "it starts");
+  t.match(starts(`${longest}x`), /E2BIG/);
+  t.match(configurationOf("x".repeat(room + 2)), {
+    outcome: "faulty",
+    faults: [{ message: /configuration of at most 131072 bytes, .* got 131073$/ }],
+  });
 });

@@ -154,7 +154,7 @@ test("each object is reported, with what was done and why not", async (t) => {
     "Deployment not-of-kubernetes untouched",
     "Service web untouched",
     "Deployment web injected",
-    "Pod web-test-connection skipped disabled by an annotation",
+    "Pod web-test-connection skipped disabled by an annotation or a label",
   ]);
   t.same(reports("statefulset-volumes.yaml"), ["StatefulSet bank/ledger injected"]);
   t.same(reports("job.yaml"), ["Job report- injected"]);

@@ -255,3 +255,20 @@ test("a label is a text and no pattern, and a thousand wrong annotations are tol
   const { status } = respond(reviewOf({ ...POD, metadata: { name: "web", annotations } }));
   t.equal(status?.message.split("unknown annotation").length, 51);
 });
+
+test("a denial and the log stay short, however long the names and however many the faults of a pod", async (t) => {
+  const long = "x".repeat(100_000);
+  const ports = [{ name: "a", containerPort: 15001 }];
+  const containers = Array.from({ length: 1_000 }, (_, i) => ({ name: `c${i}`, ports }));
+  for (const pod of [
+    { metadata: { name: long, annotations: { [`heddle.dev/${long}`]: "" } }, spec: POD.spec },
+    { metadata: { generateName: long }, spec: { containers } },
+  ]) {
+    const answered = answerReview(reviewOf(pod, { namespace: long }), POLICY);
+    if ("malformed" in answered) throw new Error(answered.malformed);
+    t.match(answered.answer["response"], { allowed: false });
+    t.ok(JSON.stringify(answered).length < 50_000, `${JSON.stringify(answered).length}`);
+  }
+  const { status } = respond(reviewOf({ metadata: { name: "web" }, spec: { containers } }));
+  t.match(status?.message, /; and 950 more \(correct it/);
+});
