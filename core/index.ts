@@ -19,6 +19,7 @@ export {
 export type { FallbackPolicy, LastGoodOptions } from "./fallback-policy.ts";
 export { type HeaderPairs, headerValue, isName, removeHeader, setHeader } from "./headers.ts";
 export { identityText, type PeerIdentity } from "./identity.ts";
+export { LatestConnections } from "./latest-connections.ts";
 export { called, type Handler, type Layer, stack, watch } from "./layer.ts";
 export type { Log } from "./log.ts";
 export type { Outcome } from "./outcome.ts";

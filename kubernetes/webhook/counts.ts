@@ -13,6 +13,8 @@ export const WEBHOOK_METRICS = {
     "Requests that were no reviews, by the status they were answered with.",
   heddle_webhook_busy_seconds_total: "Time spent on reviews, from the whole request to its answer.",
   heddle_webhook_tls_failures_total: "Handshakes that failed: as a rule the caBundle does not fit.",
+  heddle_webhook_crowded_out_total:
+    "Callers whose connection was closed to make room for others, as there were too many at once or too much of their bodies.",
   heddle_webhook_certificate_expiry_seconds: "When the certificate in use expires, in seconds since 1970.",
   heddle_webhook_certificate_loads_total: "New certificates found, by whether they could be used.",
 } as const;
@@ -25,6 +27,7 @@ export class WebhookCounts {
   readonly #refused: Counter<"status">;
   readonly #busy: Counter;
   readonly #tlsFailures: Counter;
+  readonly #crowdedOut: Counter;
   readonly #expiry: Gauge;
   readonly #loads: Counter<"outcome">;
 
@@ -37,6 +40,7 @@ export class WebhookCounts {
     });
     this.#busy = new Counter(common("heddle_webhook_busy_seconds_total"));
     this.#tlsFailures = new Counter(common("heddle_webhook_tls_failures_total"));
+    this.#crowdedOut = new Counter(common("heddle_webhook_crowded_out_total"));
     this.#expiry = new Gauge(common("heddle_webhook_certificate_expiry_seconds"));
     this.#loads = new Counter({
       ...common("heddle_webhook_certificate_loads_total"),
@@ -55,6 +59,10 @@ export class WebhookCounts {
 
   tlsFailed(): void {
     this.#tlsFailures.inc();
+  }
+
+  crowdedOut(): void {
+    this.#crowdedOut.inc();
   }
 
   certificate(expiresAtMs: number): void {

@@ -5,21 +5,11 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Log } from "../../core/index.ts";
 import { type AdmissionPolicy, answerReview, type Verdict } from "./admission.ts";
 import type { WebhookCounts } from "./counts.ts";
+import type { HeldBytes } from "./held-bytes.ts";
 
 export const REVIEW_PATH = "/inject";
 /** The API server takes no object of more than 3 MiB; a review adds little to it. */
 const LARGEST_BODY_BYTES = 4 * 1024 * 1024;
-/**
- * Of all bodies that are being read. Anybody in the cluster can connect, and what they hold back must not be more than the container may
- * use (256 MiB in the manifests); the API server's reviews are some ten thousand bytes each.
- */
-const MOST_BYTES_AT_ONCE = 64 * 1024 * 1024;
-
-/** How much of the bodies of all callers is in memory. */
-export interface HeldBytes {
-  bytes: number;
-}
-
 export interface ReviewParts {
   readonly held: HeldBytes;
   readonly policy: AdmissionPolicy;
@@ -42,10 +32,12 @@ export async function serveReview(
   response: ServerResponse,
   parts: ReviewParts,
 ): Promise<void> {
+  const holder = { destroy: () => request.socket.destroy() };
+  response.once("close", () => parts.held.letGo(holder));
   let body: Body;
   try {
     // Read to its end whatever comes of it: an answer that overtakes its request may be lost with the connection.
-    body = await gather(request, parts.held);
+    body = await gather(request, (bytes) => parts.held.add(holder, bytes));
   } catch {
     // The caller has gone.
     return;
@@ -53,12 +45,15 @@ export async function serveReview(
   const reply = refusalOf(request) ?? reviewed(body, parts);
   if (reply.status !== 200) parts.counts.refused(reply.status);
   const text = JSON.stringify(reply.body);
+  const bytes = Buffer.byteLength(text);
   response.writeHead(reply.status, {
     "content-type": "application/json",
-    "content-length": Buffer.byteLength(text),
+    "content-length": bytes,
     ...reply.headers,
     ...(parts.isLeaving() ? { connection: "close" } : {}),
   });
+  // Some do not read what they have asked for.
+  parts.held.add(holder, bytes);
   response.end(text);
 }
 
@@ -81,8 +76,7 @@ function refusalOf({ method = "", url = "", headers }: IncomingMessage): Reply |
 }
 
 function reviewed(body: Body, { policy, counts, log, now }: ReviewParts): Reply {
-  if (body === "busy") return error(503, "expected fewer requests at once");
-  if (body === "too long") return error(413, `expected a body of at most ${LARGEST_BODY_BYTES} bytes`);
+  if (body === undefined) return error(413, `expected a body of at most ${LARGEST_BODY_BYTES} bytes`);
   const beganMs = now();
   let review: unknown;
   try {
@@ -105,34 +99,24 @@ function tell(log: Log, verdict: Verdict): void {
   else log.info(verdict, "reviewed");
 }
 
-/** A body, or why there is none. */
-type Body = Buffer | "too long" | "busy";
+/** A body; undefined for one that is too long. */
+type Body = Buffer | undefined;
 
-/** @throws Error when it breaks off */
-async function gather(request: IncomingMessage, held: HeldBytes): Promise<Body> {
+/**
+ * @param hold told of all that is kept, as it comes
+ * @throws Error when it breaks off
+ */
+async function gather(request: IncomingMessage, hold: (bytes: number) => void): Promise<Body> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  let refused: "too long" | "busy" | undefined;
-  const letGo = () => {
-    held.bytes -= bytes;
-    bytes = 0;
-    chunks.length = 0;
-  };
-  try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
-      if (refused !== undefined) continue;
-      if (bytes + chunk.length > LARGEST_BODY_BYTES) refused = "too long";
-      else if (held.bytes + chunk.length > MOST_BYTES_AT_ONCE) refused = "busy";
-      if (refused !== undefined) {
-        letGo();
-        continue;
-      }
-      bytes += chunk.length;
-      held.bytes += chunk.length;
-      chunks.push(chunk);
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > LARGEST_BODY_BYTES) {
+      chunks.length = 0;
+      continue;
     }
-    return refused ?? Buffer.concat(chunks, bytes);
-  } finally {
-    letGo();
+    chunks.push(chunk);
+    hold(chunk.length);
   }
+  return bytes > LARGEST_BODY_BYTES ? undefined : Buffer.concat(chunks, bytes);
 }

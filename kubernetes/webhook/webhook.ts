@@ -9,11 +9,12 @@
 import { once } from "node:events";
 import { createServer as createPlainServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
-import { type Clock, delay, type Log } from "../../core/index.ts";
+import type { AddressInfo, Socket } from "node:net";
+import { type Clock, delay, LatestConnections, type Log } from "../../core/index.ts";
 import type { AdmissionPolicy } from "./admission.ts";
 import { CertificateFiles } from "./certificate-files.ts";
 import { WebhookCounts } from "./counts.ts";
+import { HeldBytes } from "./held-bytes.ts";
 import { serveReview } from "./review-port.ts";
 
 export interface ListenAt {
@@ -79,7 +80,7 @@ export class Webhook {
     this.#counts.certificate(expiresAtMs);
     const { policy } = this.#options;
     const parts = {
-      held: { bytes: 0 },
+      held: new HeldBytes(() => this.#counts.crowdedOut()),
       policy,
       counts: this.#counts,
       log: this.#log,
@@ -99,8 +100,14 @@ export class Webhook {
       (request, response) => void serveReview(request, response, parts),
     );
     this.#server = server;
-    server.maxConnections = MOST_CONNECTIONS;
-    this.#plain.maxConnections = MOST_CONNECTIONS;
+    for (const each of [server, this.#plain]) {
+      const connections = new LatestConnections(MOST_CONNECTIONS, () => this.#counts.crowdedOut());
+      // Before the handshake, which counts as well.
+      each.on("connection", (socket: Socket) => connections.admit(socket));
+      each.on("request", (request: IncomingMessage, response: ServerResponse) => {
+        response.once("finish", () => connections.answered(request.socket));
+      });
+    }
     server.on("tlsClientError", (err) => this.#tlsFailed(err));
     try {
       const listen = await listening(server, this.#options.listen);

@@ -7,8 +7,8 @@
  */
 import { once } from "node:events";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import type { Config } from "../../config/index.ts";
+import { LatestConnections } from "../../core/index.ts";
 import { createProbe } from "../../discovery/index.ts";
 import type { ListenAddress } from "../downstream/index.ts";
 import { systemClock } from "../system.ts";
@@ -22,10 +22,7 @@ export interface HealthSubject {
   readonly config: Pick<Config, "health" | "service">;
 }
 
-/**
- * Callers at once; the kubelet is one, and what it asks takes a moment. Beyond it the oldest connection is closed and not the new one turned away, or
- * whoever holds so many would keep the kubelet out, which ends a pod that does not answer.
- */
+/** Callers at once; the kubelet is one, and what it asks takes a moment. Nobody may keep it out: it ends a pod that does not answer. */
 const MOST_CONNECTIONS = 256;
 const APP_ADDRESS = "127.0.0.1";
 
@@ -39,14 +36,13 @@ type Ask = () => Answer | Promise<Answer>;
 export class HealthPort {
   readonly #server: Server;
   readonly #pages: ReadonlyMap<string, Ask>;
-  /** In the order in which they came. */
-  readonly #connections = new Set<Socket>();
+  readonly #connections = new LatestConnections(MOST_CONNECTIONS);
   readonly #ended = new AbortController();
 
   constructor(subject: HealthSubject) {
     this.#pages = pagesOf(subject, this.#ended.signal);
     this.#server = createServer((request, response) => void this.#serve(request, response));
-    this.#server.on("connection", (socket) => this.#admit(socket));
+    this.#server.on("connection", (socket) => this.#connections.admit(socket));
   }
 
   /** @throws Error with the system's code, such as EADDRINUSE */
@@ -65,18 +61,10 @@ export class HealthPort {
     this.#server.closeAllConnections();
   }
 
-  #admit(socket: Socket): void {
-    this.#connections.add(socket);
-    socket.once("close", () => this.#connections.delete(socket));
-    if (this.#connections.size <= MOST_CONNECTIONS) return;
-    const [oldest] = this.#connections;
-    oldest?.destroy();
-  }
-
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { status, text } = await this.#answer(request);
     response.writeHead(status, { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" });
-    response.end(`${text}\n`);
+    response.end(`${text}\n`, () => this.#connections.answered(request.socket));
   }
 
   #answer({ method, url = "" }: IncomingMessage): Answer | Promise<Answer> {

@@ -2,14 +2,17 @@
  * The webhook as the API server sees it: reviews, an HTTPS client that trusts its authority, and what the API server does with the answer.
  */
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
-import type { AdmissionPolicy } from "../../kubernetes/index.ts";
+import type { Clock } from "../../core/index.ts";
+import { type AdmissionPolicy, Webhook, type WebhookAddresses } from "../../kubernetes/index.ts";
+import { systemClock } from "../../proxy/index.ts";
 import type { Teardown } from "./apps.ts";
 import { type Fields, optionsOf } from "./injecting.ts";
+import { selfSigned } from "./kubernetes-api.ts";
 
 export const POLICY: AdmissionPolicy = {
   inject: optionsOf(),
@@ -129,6 +132,8 @@ export interface HttpAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
+  /** It came on a connection that had been used before. */
+  readonly reused: boolean;
 }
 
 export interface Asking {
@@ -160,7 +165,7 @@ export class ApiServer {
     call.end(body);
     const [response] = await once(call, "response");
     const text = (await buffer(response)).toString("utf8");
-    return { status: response.statusCode, headers: response.headers, text };
+    return { status: response.statusCode, headers: response.headers, text, reused: call.reusedSocket };
   }
 
   /** The response in the answer to a review, which must have come with 200, the review's uid and its version. */
@@ -178,4 +183,48 @@ export function folderFor(t: Teardown): string {
   const folder = mkdtempSync(join(tmpdir(), "heddle-webhook-"));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** A webhook that runs, and who asks it. */
+export interface Running {
+  readonly webhook: Webhook;
+  readonly addresses: WebhookAddresses;
+  readonly api: ApiServer;
+  readonly ca: string;
+  readonly records: readonly Record<string, unknown>[];
+  shown(path: string): Promise<{ readonly status: number; readonly text: string }>;
+}
+
+interface Wanted {
+  readonly policy?: Partial<AdmissionPolicy>;
+  readonly clock?: Clock;
+  readonly lingerMs?: number;
+}
+
+export async function startWebhook(
+  t: Teardown,
+  { policy, clock = systemClock, lingerMs = 0 }: Wanted = {},
+): Promise<Running> {
+  const folder = folderFor(t);
+  const pair = selfSigned(folder);
+  if (pair === undefined) throw new Error("expected openssl");
+  const files = { certificate: join(folder, "tls.crt"), key: join(folder, "tls.key") };
+  writeFileSync(files.certificate, pair.cert);
+  writeFileSync(files.key, pair.key);
+  const records: Record<string, unknown>[] = [];
+  const say = (facts: object, message: string) => void records.push({ ...facts, message });
+  const free = { host: "127.0.0.1", port: 0 };
+  const webhook = new Webhook(
+    { policy: { ...POLICY, ...policy }, listen: free, health: free, ...files, lingerMs },
+    clock,
+    { debug: say, info: say, warn: say, error: say },
+  );
+  t.teardown(() => webhook.destroy());
+  const addresses = await webhook.start();
+  const shown = async (path: string) => {
+    const answer = await fetch(`http://127.0.0.1:${addresses.health.port}${path}`);
+    return { status: answer.status, text: await answer.text() };
+  };
+  const api = new ApiServer(t, addresses.listen.port, pair.cert);
+  return { webhook, addresses, api, ca: pair.cert, records, shown };
 }

@@ -1,64 +1,17 @@
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { connect } from "node:tls";
 import { type Test, test } from "tap";
-import type { Clock } from "../../../core/index.ts";
-import {
-  type AdmissionPolicy,
-  answerReview,
-  WEBHOOK_METRICS,
-  Webhook,
-  type WebhookAddresses,
-} from "../../../kubernetes/index.ts";
-import { systemClock } from "../../../proxy/index.ts";
-import type { Teardown } from "../../support/apps.ts";
-import { selfSigned } from "../../support/kubernetes-api.ts";
+import { answerReview, WEBHOOK_METRICS } from "../../../kubernetes/index.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
-import { ApiServer, folderFor, operationsIn, POD, POLICY, patched, reviewOf } from "../../support/webhook.ts";
-
-interface Running {
-  readonly webhook: Webhook;
-  readonly addresses: WebhookAddresses;
-  readonly api: ApiServer;
-  readonly ca: string;
-  readonly records: readonly Record<string, unknown>[];
-  shown(path: string): Promise<{ readonly status: number; readonly text: string }>;
-}
-
-interface Wanted {
-  readonly policy?: Partial<AdmissionPolicy>;
-  readonly clock?: Clock;
-  readonly lingerMs?: number;
-}
-
-async function started(
-  t: Teardown,
-  { policy, clock = systemClock, lingerMs = 0 }: Wanted = {},
-): Promise<Running> {
-  const folder = folderFor(t);
-  const pair = selfSigned(folder);
-  if (pair === undefined) throw new Error("expected openssl");
-  const files = { certificate: join(folder, "tls.crt"), key: join(folder, "tls.key") };
-  writeFileSync(files.certificate, pair.cert);
-  writeFileSync(files.key, pair.key);
-  const records: Record<string, unknown>[] = [];
-  const say = (facts: object, message: string) => void records.push({ ...facts, message });
-  const free = { host: "127.0.0.1", port: 0 };
-  const webhook = new Webhook(
-    { policy: { ...POLICY, ...policy }, listen: free, health: free, ...files, lingerMs },
-    clock,
-    { debug: say, info: say, warn: say, error: say },
-  );
-  t.teardown(() => webhook.destroy());
-  const addresses = await webhook.start();
-  const shown = async (path: string) => {
-    const answer = await fetch(`http://127.0.0.1:${addresses.health.port}${path}`);
-    return { status: answer.status, text: await answer.text() };
-  };
-  const api = new ApiServer(t, addresses.listen.port, pair.cert);
-  return { webhook, addresses, api, ca: pair.cert, records, shown };
-}
+import {
+  type ApiServer,
+  operationsIn,
+  POD,
+  POLICY,
+  patched,
+  reviewOf,
+  startWebhook,
+} from "../../support/webhook.ts";
 
 function wantedOf(review: ReturnType<typeof reviewOf>) {
   const answered = answerReview(review, POLICY);
@@ -67,7 +20,7 @@ function wantedOf(review: ReturnType<typeof reviewOf>) {
 }
 
 test("a review by HTTPS is answered as the function answers it: creations, dry runs, both versions", async (t) => {
-  const { api, records } = await started(t);
+  const { api, records } = await startWebhook(t);
   for (const review of [
     reviewOf(POD),
     reviewOf(POD, { dryRun: true }),
@@ -84,7 +37,7 @@ test("a review by HTTPS is answered as the function answers it: creations, dry r
 });
 
 test("what is no review is refused with a status and the reason in JSON", async (t) => {
-  const { api, shown } = await started(t);
+  const { api, shown } = await startWebhook(t);
   const body = JSON.stringify(reviewOf(POD));
   const refusal = async (...asking: Parameters<ApiServer["send"]>) => {
     const { status, headers, text } = await api.send(...asking);
@@ -109,7 +62,7 @@ test("what is no review is refused with a status and the reason in JSON", async 
 });
 
 test("a hundred at once get their own answers", async (t) => {
-  const { api, shown } = await started(t);
+  const { api, shown } = await startWebhook(t);
   const pods = Array.from({ length: 100 }, (_, i) => ({
     ...POD,
     metadata: { ...POD.metadata, annotations: { "heddle.dev/upstreams": `u${i}:${9000 + i}` } },
@@ -120,36 +73,14 @@ test("a hundred at once get their own answers", async (t) => {
   t.match((await shown("/metrics")).text, 'heddle_webhook_reviews_total{outcome="injected"} 100\n');
 });
 
-test("callers that hold back large bodies do not fill its memory: one too many is turned away, until they have gone", async (t) => {
-  const { addresses, api, ca } = await started(t);
-  const body = JSON.stringify(reviewOf(POD));
-  const most = 4 * 1024 * 1024;
-  const holding = Array.from({ length: 16 }, () => {
-    const socket = connect({ host: "127.0.0.1", port: addresses.listen.port, ca });
-    socket.on("error", () => {});
-    t.teardown(() => socket.destroy());
-    socket.write(
-      `POST /inject HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${most}\r\n\r\n`,
-    );
-    socket.write(Buffer.alloc(most - 1, " "));
-    return socket;
-  });
-  let answer = await api.send(body);
-  while (answer.status === 200) answer = await api.send(body);
-  t.match(answer, { status: 503, text: '{"error":"expected fewer requests at once"}' });
-  for (const socket of holding) socket.destroy();
-  while (answer.status === 503) answer = await api.send(body);
-  t.equal(answer.status, 200);
-});
-
 test("two instances give the same patch, so that it is all the same whom the API server asks", async (t) => {
-  const [one, other] = [await started(t), await started(t)];
+  const [one, other] = [await startWebhook(t), await startWebhook(t)];
   const review = reviewOf(POD);
   t.same(await one.api.review(review), await other.api.review(review));
 });
 
 test("health and counts are shown on the plain port, which takes no reviews", async (t) => {
-  const { api, shown } = await started(t);
+  const { api, shown } = await startWebhook(t);
   t.same(await shown("/live"), { status: 200, text: "live\n" });
   t.same(await shown("/ready"), { status: 200, text: "ready\n" });
   t.equal((await shown("/inject")).status, 404);
@@ -160,7 +91,7 @@ test("health and counts are shown on the plain port, which takes no reviews", as
 });
 
 test("TLS before 1.2 is turned away, counted and told of; who just hangs up is not", async (t) => {
-  const { addresses, ca, records, shown } = await started(t);
+  const { addresses, ca, records, shown } = await startWebhook(t);
   const refusedWith = async (options: object): Promise<string> => {
     const socket = connect({ host: "127.0.0.1", port: addresses.listen.port, ca, ...options });
     const error = await once(socket, "secureConnect").then(
@@ -182,7 +113,7 @@ test("TLS before 1.2 is turned away, counted and told of; who just hangs up is n
 
 test("asked to end, it is not ready, serves on for a while without keeping connections, and answers what is on its way", async (t) => {
   const clock = new ManualClock();
-  const { webhook, addresses, api, ca, shown } = await started(t, { clock, lingerMs: 5_000 });
+  const { webhook, addresses, api, ca, shown } = await startWebhook(t, { clock, lingerMs: 5_000 });
   const body = JSON.stringify(reviewOf(POD));
   t.equal((await api.send(body)).headers["connection"], "keep-alive");
   const stopping = webhook.stop();
@@ -200,7 +131,7 @@ test("asked to end, it is not ready, serves on for a while without keeping conne
 
 test("a request that never ends holds the end up for ten seconds and no longer", async (t) => {
   const clock = new ManualClock();
-  const { webhook, addresses, ca } = await started(t, { clock });
+  const { webhook, addresses, ca } = await startWebhook(t, { clock });
   const half = await halfSent(t, addresses.listen.port, ca, JSON.stringify(reviewOf(POD)));
   const stopping = webhook.stop();
   clock.advance(0);
