@@ -32,12 +32,19 @@ export async function redirect({ options, words: [act] }: Arguments): Promise<nu
     if (act === "down") {
       const backends = asked === undefined ? BACKENDS.filter(isThere) : [asked];
       if (backends.length === 0) throw new RedirectFault(NO_TOOLS);
-      for (const backend of backends) run(downScript(backend, isThere("ip6tables")));
+      // All of them, though one may fail: what the others have set is to go all the same.
+      const failures = backends.flatMap(
+        (backend) => failureOf(downScript(backend, isThere("ip6tables"))) ?? [],
+      );
+      if (failures.length > 0) throw new RedirectFault(failures.join("\n"));
       return 0;
     }
     const script = upScript(asked ?? usual(act!), await rulesOf(options));
     if (act === "print") process.stdout.write(script);
-    else run(script);
+    else {
+      const failure = failureOf(script);
+      if (failure !== undefined) throw new RedirectFault(failure);
+    }
     return 0;
   } catch (thrown) {
     if (!(thrown instanceof RedirectFault) && !(thrown instanceof ConfigError)) throw thrown;
@@ -102,18 +109,16 @@ async function rulesOf(options: Arguments["options"]) {
   );
 }
 
-/** @throws RedirectFault when it fails */
-function run(script: string): void {
+/** Runs it. @returns what went wrong, if anything did */
+function failureOf(script: string): string | undefined {
   const { status, stderr, error } = spawnSync("/bin/sh", [], {
     input: script,
     encoding: "utf8",
     env: { ...process.env, PATH: FOLDERS.join(delimiter) },
   });
-  if (status === 0) return;
+  if (status === 0) return undefined;
   const said = (error?.message ?? stderr).trim();
-  throw new RedirectFault(
-    /not permitted|permission denied|must be root/i.test(said)
-      ? `redirecting needs the right NET_ADMIN: run it as root, or in an init container that has it\n${said}`
-      : `the rules could not be set\n${said}`,
-  );
+  return /not permitted|permission denied|must be root/i.test(said)
+    ? `redirecting needs the right NET_ADMIN: run it as root, or in an init container that has it\n${said}`
+    : `the rules could not be set\n${said}`;
 }

@@ -1,8 +1,11 @@
 /**
- * The same rules for iptables, where there is no nftables: chains of our own in the table `nat`, filled in one step each before
- * anything jumps there, so that traffic meets all of the rules or none.
+ * The same rules for iptables, where there is no nftables: chains of our own in the table `nat`, put in their place in one step together with
+ * what jumps there, so that traffic meets all of the rules or none.
  *
  * `-w` waits for whoever else holds the lock. Another run fills the chains anew and finds its jumps there.
+ *
+ * Each family is a step of its own, so one may fail when the other is done. What there was is read before anything is touched, and put
+ * back where the script does not come to its end: with half of the rules one family would go around the mesh without a word.
  */
 import type { Ports, RedirectRules } from "./rules.ts";
 
@@ -15,15 +18,22 @@ const JUMPS = [
 
 type Family = "iptables" | "ip6tables";
 
-export function iptablesUp(rules: RedirectRules): string {
-  return (
-    families(rules.ipv6)
-      .map((family) => up(family, rules))
-      // An earlier run may have redirected IPv6. Where there is no tool for it, there is nothing to take away.
-      .concat(rules.ipv6 ? [] : [removal("ip6tables")])
-      .join("")
-  );
+/** @param last what is still to be done, without which the rules are not to stay */
+export function iptablesUp(rules: RedirectRules, last: string): string {
+  const all = families(rules.ipv6);
+  return [
+    ...all.map((family) => `${family}_was=$(${family}-save -t nat)\n${family}_done=\n`),
+    `undo() {\ntrap - EXIT\n${all.map(undo).join("")}}\ntrap undo EXIT\n`,
+    ...all.map((family) => up(family, rules)),
+    last,
+    "trap - EXIT\n",
+    // An earlier run may have redirected IPv6.
+    ...(rules.ipv6 ? [] : [removal("ip6tables")]),
+  ].join("");
 }
+
+/** Takes away what there is, if anything; where there is no tool for it, there is nothing. */
+export const IPTABLES_REMOVAL: string = families(true).map(removal).join("");
 
 /** @param ipv6 whether there is a tool for IPv6 at all */
 export function iptablesDown(ipv6: boolean): string {
@@ -41,11 +51,40 @@ function up(family: Family, rules: RedirectRules): string {
     ...outbound(family, rules).map((rule) => `-A ${OUTBOUND} ${rule}`),
     ...inbound(rules).map((rule) => `-A ${INBOUND} ${rule}`),
   ];
-  const jumps = JUMPS.map(([from, to]) => {
-    const rule = `${from} -p tcp -j ${to}`;
-    return `${family} -w -t nat -C ${rule} 2>/dev/null || ${family} -w -t nat -A ${rule}\n`;
-  });
-  return `${family}-restore -w --noflush <<'RULES'\n*nat\n${chains.join("\n")}\nCOMMIT\nRULES\n${jumps.join("")}`;
+  const jumps = JUMPS.map(
+    ([from, to]) => `${had(family, `-A ${from} -p tcp -j ${to}$`)} || echo '-A ${from} -p tcp -j ${to}'\n`,
+  );
+  return `{ cat <<'RULES'
+*nat
+${chains.join("\n")}
+RULES
+${jumps.join("")}echo COMMIT
+} | ${family}-restore -w --noflush
+${family}_done=yes
+`;
+}
+
+/** Whether the family had a line before. */
+function had(family: Family, line: string): string {
+  return `printf '%s\\n' "$${family}_was" | grep -q -e '^${line}'`;
+}
+
+/** The chains and jumps as they were, in one step. */
+function undo(family: Family): string {
+  const chains = JUMPS.flatMap(([, to]) => [
+    `echo ':${to} - [0:0]'`,
+    `printf '%s\\n' "$${family}_was" | grep -e '^-A ${to} ' || :`,
+  ]);
+  const jumps = JUMPS.map(
+    ([from, to]) => `${had(family, `-A ${from} -p tcp -j ${to}$`)} || echo '-D ${from} -p tcp -j ${to}'`,
+  );
+  const gone = JUMPS.map(([, to]) => `${had(family, `:${to} `)} || echo '-X ${to}'`);
+  return `if [ -n "$${family}_done" ]; then {
+echo '*nat'
+${[...chains, ...jumps, ...gone].join("\n")}
+echo COMMIT
+} | ${family}-restore -w --noflush || :; fi
+`;
 }
 
 function down(family: Family): string {

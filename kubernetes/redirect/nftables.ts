@@ -12,6 +12,9 @@ const PRIORITY = -100;
 /** Deletes it where it is, and fails nowhere: what is deleted is made first. */
 export const NFT_DOWN: string = `add table ${TABLE}\ndelete table ${TABLE}\n`;
 
+/** A script that does the same where there is a tool for it and such a table, and nothing elsewhere. */
+export const NFT_REMOVAL: string = `if nft list table ${TABLE} >/dev/null 2>&1; then nft delete table ${TABLE}; fi\n`;
+
 export function nftUp(rules: RedirectRules): string {
   return `${NFT_DOWN}table ${TABLE} {
   chain outbound {

@@ -1,8 +1,8 @@
 /**
  * The rules as scripts of a shell: what is run is what is printed, and can be read, kept or run elsewhere.
  */
-import { iptablesDown, iptablesUp } from "./iptables.ts";
-import { NFT_DOWN, nftUp } from "./nftables.ts";
+import { IPTABLES_REMOVAL, iptablesDown, iptablesUp } from "./iptables.ts";
+import { NFT_DOWN, NFT_REMOVAL, nftUp } from "./nftables.ts";
 import type { RedirectRules } from "./rules.ts";
 
 /** The first that there is on a machine is used. */
@@ -10,9 +10,12 @@ export const BACKENDS = ["nft", "iptables"] as const;
 
 export type Backend = (typeof BACKENDS)[number];
 
-/** Puts the rules in place; run again, it replaces them. */
+/**
+ * Puts the rules in place; run again, it replaces them, also those that the other tool has set: both would be in force, and who changes or removes
+ * the new ones would wonder at the old. The new ones come first, so that there is no moment without any. Where it fails, what was there before is there still.
+ */
 export function upScript(backend: Backend, rules: RedirectRules): string {
-  return shell(backend === "nft" ? nft(nftUp(rules)) : iptablesUp(rules));
+  return shell(backend === "nft" ? nft(nftUp(rules)) + IPTABLES_REMOVAL : iptablesUp(rules, NFT_REMOVAL));
 }
 
 /** Leaves no rule behind; where there is none it does nothing. */

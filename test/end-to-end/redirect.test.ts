@@ -1,6 +1,6 @@
-import { test } from "tap";
+import { type Test, test } from "tap";
 import { RedirectFault, readRules, upScript } from "../../kubernetes/index.ts";
-import { APP_UID, answersHttp, startPeer, startPod, withoutPods } from "../support/pod.ts";
+import { APP_UID, answersHttp, type Pod, startPeer, startPod, withoutPods } from "../support/pod.ts";
 
 const GET = "GET / HTTP/1.1~Host: orders~Connection: close~~";
 
@@ -35,13 +35,71 @@ for (const backend of ["nft", "iptables"] as const)
     t.ok(await passes(["--gid", String(APP_UID)]));
   });
 
-test("rules are set twice as once, and taken away without a trace", { skip: withoutPods }, async (t) => {
+/** Once they have had a rule, the chains of iptables itself stay, empty. */
+async function startUsedPod(t: Test): Promise<Pod> {
   const pod = await startPod(t);
-  // Once they have had a rule, the chains of iptables itself stay, empty.
   for (const tool of ["iptables", "ip6tables"])
     for (const rule of ["OUTPUT -j RETURN", "PREROUTING -j RETURN"])
       for (const how of ["-A", "-D"])
         await pod.run(0, "sh", "-c", `PATH=$PATH:/usr/sbin:/sbin ${tool} -t nat ${how} ${rule}`);
+  return pod;
+}
+
+test("a change of tools replaces what the other one had set, both ways", { skip: withoutPods }, async (t) => {
+  const pod = await startUsedPod(t);
+  const alone = (backend: string) => {
+    pod.redirect("down");
+    pod.redirect("up", "--with", backend);
+    return pod.rules();
+  };
+  const only = { nft: alone("nft"), iptables: alone("iptables") };
+  pod.redirect("up", "--with", "nft", "--exclude-outbound-ports", "22");
+  pod.redirect("up", "--with", "nft");
+  t.equal(pod.rules(), only.nft);
+  pod.redirect("up", "--with", "iptables");
+  t.equal(pod.rules(), only.iptables);
+});
+
+test("where iptables fails half way, what was there before is there still, be it nothing, its own rules or those of nft", {
+  skip: withoutPods,
+}, async (t) => {
+  const pod = await startUsedPod(t);
+  const ways = [
+    ["down"],
+    ["up", "--with", "iptables", "--exclude-outbound-ports", "22"],
+    ["up", "--with", "nft"],
+  ];
+  for (const before of ways) {
+    pod.redirect(...before);
+    const rules = pod.rules();
+    for (const tool of ["iptables-restore", "ip6tables-restore", "ip6tables-save"]) {
+      const mend = pod.breakTool(tool);
+      const refused = () => pod.redirect("up", "--with", "iptables", "--inbound-port", "7");
+      t.throws(refused, { message: /the rules could not be set\n(.*\n)*broken/ } as never, tool);
+      mend();
+      t.equal(pod.rules(), rules, `${before.join(" ")}, then without ${tool}`);
+    }
+  }
+  pod.redirect("up", "--with", "iptables", "--exclude-outbound-ports", "22");
+  const rules = pod.rules();
+  t.throws(() => pod.redirect("up", "--with", "nft", "--inbound-port", "99999"));
+  t.equal(pod.rules(), rules);
+});
+
+test("what one tool cannot take away does not keep the other from it, and is told of", {
+  skip: withoutPods,
+}, async (t) => {
+  const pod = await startUsedPod(t);
+  const before = pod.rules();
+  pod.redirect("up", "--with", "iptables");
+  const mend = pod.breakTool("nft");
+  t.throws(() => pod.redirect("down"), { message: /broken/ } as never);
+  mend();
+  t.equal(pod.rules(), before);
+});
+
+test("rules are set twice as once, and taken away without a trace", { skip: withoutPods }, async (t) => {
+  const pod = await startUsedPod(t);
   const before = pod.rules();
   for (const backend of ["nft", "iptables"]) {
     pod.redirect("down", "--with", backend);
@@ -101,5 +159,8 @@ test("the script is what is meant: the sidecar's own user, its ports, and what i
   t.notMatch(iptables, /ip6tables.* (-A|-C)|ip6tables-restore/);
   t.match(iptables, /-A HEDDLE_OUTBOUND -p tcp --dport 8000:8100 -j RETURN\n/);
   // Traffic meets all of the rules or none.
-  t.ok(iptables.indexOf("COMMIT") < iptables.indexOf("-A OUTPUT"));
+  const [all = ""] =
+    /\{ cat <<'RULES'\n\*nat\n[^{}]*\} \| iptables-restore -w --noflush\n/.exec(iptables) ?? [];
+  for (const part of ["-A HEDDLE_OUTBOUND", "-A HEDDLE_INBOUND", "'-A OUTPUT", "'-A PREROUTING"])
+    t.ok(all.includes(part), part);
 });

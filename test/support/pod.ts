@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFileSync, type SpawnOptions, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,6 +37,8 @@ export interface Pod {
   run(uid: number, command: string, ...args: string[]): Promise<string>;
   /** `heddle redirect` as root. @throws Error when it fails */
   redirect(...words: string[]): void;
+  /** A tool of the system that fails from now on, for `redirect` alone. @returns what makes it well again */
+  breakTool(name: string): () => void;
   /** What rules there are, in the words of both tools. */
   rules(): string;
   /** Starts something inside as a user, and resolves when it has said a line for which this holds. */
@@ -77,6 +79,8 @@ export async function startPod(t: Test): Promise<Pod> {
   const folder = mkdtempSync(join(tmpdir(), "heddle-pod-"));
   t.teardown(() => rmSync(folder, { recursive: true }));
   execFileSync("chmod", ["755", folder]);
+  const broken = join(folder, "broken");
+  mkdirSync(broken);
   const as = (uid: number, words: readonly string[], options: SpawnOptions = {}) =>
     namespace.run(
       "setpriv",
@@ -99,8 +103,14 @@ export async function startPod(t: Test): Promise<Pod> {
     },
     redirect(...words) {
       const args = ["netns", "exec", namespace.name, process.execPath, HEDDLE, "redirect", ...words];
-      const { status, stderr } = spawnSync("ip", args, { encoding: "utf8", env });
+      const withBroken = { ...env, PATH: `${broken}:${env.PATH}` };
+      const { status, stderr } = spawnSync("ip", args, { encoding: "utf8", env: withBroken });
       if (status !== 0) throw new Error(stderr);
+    },
+    breakTool(name) {
+      const file = join(broken, name);
+      writeFileSync(file, "#!/bin/sh\necho broken >&2\nexit 4\n", { mode: 0o755 });
+      return () => rmSync(file);
     },
     rules() {
       const list = "nft list ruleset; iptables-save; ip6tables-save";
