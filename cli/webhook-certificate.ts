@@ -5,8 +5,11 @@ import { type CertificateOrder, provideClusterCertificate } from "../kubernetes/
 import { wallClock } from "../proxy/index.ts";
 import { type Arguments, UsageError } from "./command.ts";
 
-/** A label of DNS, as the names of Services and namespaces are. */
-const NAME = /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
+/** Labels of DNS; that of a Service begins with a letter, and that of a namespace need not. */
+const NAMES: Readonly<Record<"name" | "namespace", RegExp>> = {
+  name: /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/,
+  namespace: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+};
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -30,9 +33,9 @@ export async function webhookCertificate({ options }: Arguments): Promise<number
 }
 
 function orderOf(options: Arguments["options"]): CertificateOrder {
-  const nameAt = (option: string) => {
+  const nameAt = (option: keyof typeof NAMES) => {
     const text = String(options[option] ?? "");
-    if (!NAME.test(text))
+    if (!NAMES[option].test(text))
       throw new UsageError(
         `--${option}: expected a name such as heddle-webhook, got ${JSON.stringify(text)}`,
       );

@@ -8,7 +8,7 @@
  * and begun anew.
  */
 import { type ConfiguredAccess, clusterAccess } from "../../discovery/index.ts";
-import { type Fields, fieldsAt, isFields, textAt } from "../inject/index.ts";
+import { type Fields, fieldsAt, textAt } from "../inject/index.ts";
 import type { MadeCertificate } from "./certificates.ts";
 import { ApiError, ClusterApi } from "./cluster-api.ts";
 
@@ -21,6 +21,8 @@ export interface CertificateOrder {
   readonly renewWithinMs: number;
 }
 
+/** Within it every kubelet has brought a new Secret to its pods; it looks each minute or so. */
+const SETTLED_MS = 3_600_000;
 const OVERTAKEN = [404, 409, 422];
 const MOST_TRIES = 5;
 
@@ -48,7 +50,7 @@ export async function provideClusterCertificate(
 
 async function provideOnce(api: ClusterApi, order: CertificateOrder, nowMs: number): Promise<string> {
   // Loaded here: what is made of X.509 weighs more than all the rest, and only this has a use for it.
-  const { makeCertificate, whyNot } = await import("./certificates.ts");
+  const { madeAtMs, makeCertificate, readableIn, whyNot } = await import("./certificates.ts");
   const { namespace, name, validMs, renewWithinMs } = order;
   const names = [`${name}.${namespace}.svc`, `${name}.${namespace}.svc.cluster.local`];
   const secrets = `/api/v1/namespaces/${namespace}/secrets`;
@@ -56,14 +58,21 @@ async function provideOnce(api: ClusterApi, order: CertificateOrder, nowMs: numb
   const held = found === undefined ? undefined : heldIn(found);
   const fault = held === undefined ? "there is none" : whyNot(held, names, nowMs, renewWithinMs);
   if (held !== undefined && fault === undefined) {
-    const told = await tell(api, name, [held.ca]);
+    // Soon after a renewal servers may have the one before still, such as when a second run was under way.
+    const isSettled = nowMs - madeAtMs(held.cert) >= SETTLED_MS;
+    const own = readableIn(held.ca);
+    const told = await tell(api, name, (trusted) =>
+      isSettled ? own : [...new Set([...own, ...readableIn(trusted)])],
+    );
     return `the certificate stays${told ? "; its authority was told to the API server" : ""}`;
   }
   const made = await makeCertificate(names, nowMs, validMs);
-  await tell(api, name, held === undefined || held.ca === "" ? [made.ca] : [made.ca, held.ca]);
+  const old = held === undefined ? [] : readableIn(held.ca);
+  await tell(api, name, () => [made.ca, ...old]);
   const secret = {
     ...(found ?? { apiVersion: "v1", kind: "Secret", metadata: { name, namespace } }),
-    type: "kubernetes.io/tls",
+    // It cannot be changed, and any will do.
+    type: found === undefined ? "kubernetes.io/tls" : found["type"],
     data: { "tls.crt": base64(made.cert), "tls.key": base64(made.key), "ca.crt": base64(made.ca) },
   };
   // What was found carries its resourceVersion, so a newer one is not overwritten.
@@ -72,25 +81,32 @@ async function provideOnce(api: ClusterApi, order: CertificateOrder, nowMs: numb
   return `a new certificate was made: ${fault}`;
 }
 
-function heldIn(secret: Fields): Pick<MadeCertificate, "ca" | "cert"> {
+function heldIn(secret: Fields): MadeCertificate {
   const data = fieldsAt(secret, "data");
   const text = (key: string) => Buffer.from(textAt(data, key) ?? "", "base64").toString("utf8");
-  return { ca: text("ca.crt"), cert: text("tls.crt") };
+  return { ca: text("ca.crt"), cert: text("tls.crt"), key: text("tls.key") };
 }
 
-/** Makes these the authorities that the API server trusts. @returns whether it had others */
-async function tell(api: ClusterApi, name: string, authorities: readonly string[]): Promise<boolean> {
+/**
+ * Makes these the authorities that the API server trusts for each webhook.
+ * @param of what it trusts now, in PEM
+ * @returns whether it had others
+ */
+async function tell(
+  api: ClusterApi,
+  name: string,
+  of: (trusted: string) => readonly string[],
+): Promise<boolean> {
   const path = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${name}`;
   const configuration = await api.find(path);
   if (configuration === undefined) throw new ApiError(404, `there is no webhook configuration ${name}`);
-  const caBundle = base64(authorities.join(""));
   const list = configuration["webhooks"];
   const webhooks: readonly unknown[] = Array.isArray(list) ? list : [];
-  const changes = webhooks.flatMap((webhook, i) =>
-    isFields(webhook) && fieldsAt(webhook, "clientConfig")["caBundle"] !== caBundle
-      ? [{ op: "add", path: `/webhooks/${i}/clientConfig/caBundle`, value: caBundle }]
-      : [],
-  );
+  const changes = webhooks.flatMap((webhook, i) => {
+    const trusted = textAt(fieldsAt(webhook, "clientConfig"), "caBundle") ?? "";
+    const value = base64(of(Buffer.from(trusted, "base64").toString("utf8")).join(""));
+    return value === trusted ? [] : [{ op: "add", path: `/webhooks/${i}/clientConfig/caBundle`, value }];
+  });
   if (changes.length === 0) return false;
   const version = textAt(fieldsAt(configuration, "metadata"), "resourceVersion");
   // By position, so the list must still be the one that was read.

@@ -5,7 +5,7 @@
  * hold the old one and the new one while they change places. The authority's key is thrown away at once, so nobody can make another
  * certificate that the API server would believe; a new one comes with a new authority.
  */
-import { type webcrypto, X509Certificate } from "node:crypto";
+import { createPrivateKey, type webcrypto, X509Certificate } from "node:crypto";
 // In front of what needs it: the library below looks for it as it is loaded.
 import "reflect-metadata";
 import {
@@ -80,24 +80,48 @@ function newKeys(): Promise<webcrypto.CryptoKeyPair> {
   return crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 }
 
+/** The certificates in a PEM text, each by itself; what cannot be read is left out, as the API server takes no text that has any of it. */
+export function readableIn(pem: string): string[] {
+  const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  return found.flatMap((one) => {
+    try {
+      return [`${new X509Certificate(one).toString().trim()}\n`];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** When it was made, in milliseconds since 1970. */
+export function madeAtMs(cert: string): number {
+  return Date.parse(new X509Certificate(cert).validFrom) + BACKDATED_MS;
+}
+
 /** Why a certificate will not do, or will not do for much longer; undefined where it will. */
 export function whyNot(
-  { ca, cert }: Pick<MadeCertificate, "ca" | "cert">,
+  { ca, cert, key }: MadeCertificate,
   names: readonly string[],
   nowMs: number,
   leastMs: number,
 ): string | undefined {
   let leaf: X509Certificate;
   let authority: X509Certificate;
+  let isItsKey: boolean;
   try {
     leaf = new X509Certificate(cert);
     authority = new X509Certificate(ca);
+    isItsKey = leaf.checkPrivateKey(createPrivateKey(key));
   } catch (thrown) {
     return `it cannot be read: ${(thrown as Error).message}`;
   }
   const missing = names.find((name) => leaf.checkHost(name) === undefined);
   if (missing !== undefined) return `it is not for ${missing}`;
   if (!leaf.checkIssued(authority) || !leaf.verify(authority.publicKey)) return "it is not of its authority";
+  // The webhook would not serve with it.
+  if (!isItsKey) return "its key is another one's";
+  // By a clock that was wrong; everybody else's says that it does not hold yet.
+  const beginsMs = Math.max(Date.parse(leaf.validFrom), Date.parse(authority.validFrom));
+  if (beginsMs > nowMs) return `it begins at ${leaf.validFrom}`;
   const endsMs = Math.min(Date.parse(leaf.validTo), Date.parse(authority.validTo));
   return endsMs - nowMs < leastMs ? `it ends at ${leaf.validTo}` : undefined;
 }

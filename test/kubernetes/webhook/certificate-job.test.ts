@@ -136,7 +136,12 @@ test("a certificate will not do when it ends too soon, is for other names, or is
   t.match(whyNot(made, ["a.b.svc"], NOW_MS + 11 * DAY_MS, 90 * DAY_MS), /^it ends at /);
   t.equal(whyNot(made, ["a.c.svc"], NOW_MS, DAY_MS), "it is not for a.c.svc");
   t.equal(whyNot({ ...made, ca }, ["a.b.svc"], NOW_MS, DAY_MS), "it is not of its authority");
-  t.match(whyNot({ ...made, cert: "" }, ["a.b.svc"], NOW_MS, DAY_MS), /^it cannot be read/);
+  for (const part of ["ca", "cert", "key"])
+    t.match(whyNot({ ...made, [part]: "" }, ["a.b.svc"], NOW_MS, DAY_MS), /^it cannot be read/, part);
+  const { key } = await makeCertificate(["a.b.svc"], NOW_MS, 100 * DAY_MS);
+  t.equal(whyNot({ ...made, key }, ["a.b.svc"], NOW_MS, DAY_MS), "its key is another one's");
+  t.equal(whyNot(made, ["a.b.svc"], NOW_MS - 4 * 60_000, DAY_MS), undefined, "clocks differ a little");
+  t.match(whyNot(made, ["a.b.svc"], NOW_MS - 6 * 60_000, DAY_MS), /^it begins at /);
 });
 
 test("the first run tells the API server of the authority and then makes the Secret; the next one leaves both alone", async (t) => {
@@ -176,6 +181,58 @@ test("a certificate that ends soon is renewed, and the old authority stays trust
   t.same(cluster.trusted(), [ca, ca]);
 });
 
+test("a run right behind a renewal leaves the old authority trusted, as servers may have the old certificate still", async (t) => {
+  const cluster = await apiServer(t);
+  await cluster.provide();
+  const old = cluster.held();
+  const renewedMs = NOW_MS + 300 * DAY_MS;
+  await cluster.provide(renewedMs);
+  const { ca } = cluster.held();
+  for (const sinceMs of [0, 60_000, 3_500_000]) {
+    t.equal(await cluster.provide(renewedMs + sinceMs), "the certificate stays");
+    t.same(cluster.trusted(), [ca + old.ca, ca + old.ca]);
+  }
+  await cluster.provide(renewedMs + 3_700_000);
+  t.same(cluster.trusted(), [ca, ca]);
+});
+
+test("a Secret that is half written, edited or of another type is made whole, and nothing of it that cannot be read is trusted", async (t) => {
+  const cluster = await apiServer(t);
+  await cluster.provide();
+  const whole = cluster.objects.get(SECRET)!;
+  const data = whole["data"] as Readonly<Record<string, string>>;
+  const { ca: oldCa } = cluster.held();
+  const base64 = (text: string) => Buffer.from(text).toString("base64");
+  const cut = oldCa.slice(0, oldCa.length / 2);
+  const changes: readonly Fields[] = [
+    { data: { ...data, "ca.crt": base64(cut) } },
+    { data: { ...data, "ca.crt": base64(`${oldCa}${oldCa.replace(/[A-Z]{3}/, "!!!")}`), "tls.crt": "" } },
+    { data: { ...data, "tls.key": base64((await makeCertificate(["a"], NOW_MS, DAY_MS)).key) } },
+    { data: { ...data, "tls.key": base64("half of it") } },
+    { data: { "tls.crt": data["tls.crt"], "tls.key": data["tls.key"] } },
+    { data: null },
+    { type: "Opaque", data: {} },
+  ];
+  for (const [i, change] of changes.entries()) {
+    cluster.put(SECRET, { ...whole, ...change });
+    t.match(await cluster.provide(NOW_MS + DAY_MS), /^a new certificate was made: /, `${i}`);
+    const held = cluster.held();
+    const names = ["heddle-webhook.heddle-system.svc"];
+    t.equal(whyNot(held, names, NOW_MS + DAY_MS, ORDER.renewWithinMs), undefined, `${i}`);
+    t.equal(cluster.objects.get(SECRET)!["type"], change["type"] ?? "kubernetes.io/tls");
+    for (const trusted of cluster.trusted())
+      t.ok(trusted === held.ca || trusted === held.ca + oldCa, `${i}: ${trusted}`);
+    t.match(await cluster.provide(NOW_MS + DAY_MS), /^the certificate stays/, `${i}`);
+  }
+});
+
+test("a certificate that was made by a clock ahead of all others is made anew", async (t) => {
+  const cluster = await apiServer(t);
+  await cluster.provide(NOW_MS + 2 * DAY_MS);
+  t.match(await cluster.provide(NOW_MS), /^a new certificate was made: it begins at /);
+  t.equal(await cluster.provide(NOW_MS), "the certificate stays");
+});
+
 test("two runs at once end with one certificate, whose authority is trusted", async (t) => {
   const cluster = await apiServer(t);
   await Promise.all([cluster.provide(), cluster.provide(), cluster.provide()]);
@@ -200,6 +257,8 @@ test("a Secret that somebody else has changed meanwhile is looked at again and n
   };
   t.match(await cluster.provide(), "the certificate stays; its authority was told");
   t.equal(cluster.held().cert, other.cert);
+  for (const trusted of cluster.trusted()) t.ok(trusted.startsWith(other.ca));
+  await cluster.provide(NOW_MS + DAY_MS);
   t.same(cluster.trusted(), [other.ca, other.ca]);
 });
 
@@ -226,7 +285,14 @@ test("the command takes its order from options, and ends with 2 for one that can
   t.ok(Math.abs(Date.parse(validTo) - Date.now() - 10 * DAY_MS) < 3_600_000, validTo);
   t.equal(await run("--namespace", "elsewhere", "--name", "other"), 1, "there is no such configuration");
   t.equal(await run(), 2, "a namespace is needed");
-  t.equal(await run("--namespace", "A B"), 2);
+  t.equal(await run("--namespace", "2048"), 0, "a namespace may begin with a digit");
+  t.equal(await run("--namespace", "a", "--name", "2048"), 2, "and a Service may not");
+  for (const name of ["A B", "a/b", "-a", "a-", "..", "a".repeat(64)])
+    t.equal(await run("--namespace", name), 2, name);
+  for (const days of ["0d", "-1d", "1.5d", "100000d", "365", "1y"])
+    t.equal(await run("--namespace", "a", `--valid=${days}`), 2, days);
+  t.equal(await run("--namespace", "a", "--renew-within", "365d"), 2);
+  t.equal(await run("--namespace", "a", "more"), 2);
   t.equal(await run("--namespace", "a", "--valid", "soon"), 2);
   t.equal(await run("--namespace", "a", "--valid", "30d"), 2, "shorter than --renew-within");
 });
