@@ -1,5 +1,6 @@
 import { test } from "tap";
 import { call, startApp } from "../support/apps.ts";
+import { eventually } from "../support/eventually.ts";
 import { startInProcess } from "../support/in-process.ts";
 import { rawClient, rawEndpoint, textAnswer } from "../support/raw.ts";
 
@@ -112,7 +113,7 @@ test("a breaker closes for callers who look into a stream and always leave", asy
   for (let i = 0; i < 2; i++) t.equal((await call(port, "orders")).status, 500);
   const { breaker } = sidecar.upstreams.get("orders")!.endpoints[0]!;
   t.equal(breaker.state, "open");
-  while (breaker.state === "open") await new Promise(setImmediate);
+  await eventually("a trial", () => breaker.state === "halfOpen");
   for (let i = 0; i < 3; i++) {
     const client = await rawClient(t, port);
     client.send("GET /stream HTTP/1.1\r\nHost: orders\r\n\r\n");

@@ -1,4 +1,5 @@
 import { test } from "tap";
+import { eventually } from "../support/eventually.ts";
 import { startInProcess } from "../support/in-process.ts";
 import {
   answering,
@@ -171,14 +172,14 @@ routes: [{ name: never, match: { host: orders, path: /never }, to: [{ upstream: 
       return client;
     }),
   );
-  while (countOf("/never") < 10) await new Promise(setImmediate);
+  await eventually("those without hedges to arrive", () => countOf("/never") === 10);
   const client = await rawClient(t, addresses.outbound.port);
   for (let i = 0; i < 10; i++) {
     const path = `/${i}`;
     const before = await refused();
     client.send(get.replace("/ ", `${path} `));
     // Sent twice, or refused: it is answered when that has been decided.
-    while (countOf(path) < 2 && (await refused()) === before);
+    await eventually("a hedge to be decided", async () => countOf(path) === 2 || (await refused()) > before);
     for (const connection of asked.get(path)!) connection.send(textAnswer("slow"));
     await client.until(/slow$/);
     client.take();
