@@ -23,8 +23,8 @@ const NAMES = readdirSync(MANIFESTS_FOLDER);
 const OBJECTS = NAMES.flatMap((name) => objectsIn(read(name)));
 
 /** All objects that the chart gives with some values changed. */
-function charted(changes: Fields = {}): Fields[] {
-  return [...renderedChart({ ...chartValues(), ...changes }, NAMESPACE).values()].flatMap(objectsIn);
+function charted(changes: Fields = {}, namespace = NAMESPACE): Fields[] {
+  return [...renderedChart({ ...chartValues(), ...changes }, namespace).values()].flatMap(objectsIn);
 }
 
 const named = (objects: readonly Fields[], kind: string) =>
@@ -49,7 +49,9 @@ test("every object is one that Kubernetes takes, whatever is chosen", async (t) 
     { certificate: certificate("given"), sidecar: { ...sidecar, classic: true, transparent: true } },
     { certificate: certificate("cert-manager"), imagePullSecrets: [{ name: "registry" }] },
   ];
-  for (const object of [...OBJECTS, ...choices.flatMap(charted)])
+  // Words that are no texts in YAML, and still names.
+  const odd = charted({ image: "1337", priorityClassName: "null", excludedNamespaces: [] }, "1e3");
+  for (const object of [...OBJECTS, ...choices.flatMap((choice) => charted(choice)), ...odd])
     if (!String(object["apiVersion"]).startsWith("cert-manager.io/"))
       t.same(schemaProblems(object), [], `${object["kind"]}`);
   t.equal(named(charted({ certificate: certificate("cert-manager") }), "Certificate").length, 1);
@@ -77,6 +79,74 @@ test("every value of the chart is in its schema and used, and no other", async (
   // Helm hands it to every chart.
   t.same(inSchema.filter((path) => path !== "global").toSorted(), paths.toSorted());
   t.throws(() => rendered('{{ include "a" . }}', {}), { message: /known part/ });
+});
+
+test("an authority is written where it is given, and left to whoever makes it otherwise", async (t) => {
+  const bundles = (from: string, caBundle: string) =>
+    named(
+      charted({ certificate: { ...(chartValues()["certificate"] as Fields), from, caBundle } }),
+      "MutatingWebhookConfiguration",
+    )[0]!["webhooks"].map(({ clientConfig }: Loose) => clientConfig.caBundle);
+  t.same(bundles("given", "1234"), ["1234", "1234"]);
+  for (const from of ["job", "cert-manager"])
+    t.same(bundles(from, "1234"), [undefined, undefined], "an upgrade would write it over that of the Job");
+});
+
+test("where no namespace is excluded, that of the webhook is still, and there is no empty list", async (t) => {
+  for (const { namespaceSelector } of named(
+    charted({ excludedNamespaces: [] }),
+    "MutatingWebhookConfiguration",
+  )[0]!["webhooks"]) {
+    const lists = namespaceSelector.matchExpressions.map(({ values }: Loose) => values);
+    // The API server refuses a configuration with an empty one.
+    for (const values of lists) t.ok(values.length > 0);
+    t.same(lists[0], [NAMESPACE]);
+  }
+});
+
+test("the schema of the chart takes only words that the commands take, and that stand in a line of YAML as they are", async (t) => {
+  const { properties } = JSON.parse(readFileSync(join(CHART, "values.schema.json"), "utf8"));
+  const takes = (path: string, word: string) => {
+    const [key = "", inner] = path.split(".");
+    const { pattern } = inner === undefined ? properties[key] : properties[key].properties[inner];
+    return new RegExp(pattern, "u").test(word);
+  };
+  const words: Readonly<Record<string, readonly [taken: readonly string[], refused: readonly string[]]>> = {
+    image: [
+      ["heddle:0.1.0", "r.example:5000/a/heddle@sha256:0f"],
+      ["", "a b", "a: b", "a #b", "-a", "a\n"],
+    ],
+    linger: [
+      ["5s", "500ms", "19.5s"],
+      ["", "20s", "1m", "5", "99999ms"],
+    ],
+    "sidecar.image": [
+      ["", "heddle:1"],
+      ["a b", "a\nb"],
+    ],
+    "sidecar.config": [
+      ["", "mesh", "mesh/heddle.yaml"],
+      ["a/b/c", "a: b", "A", "a b"],
+    ],
+    "certificate.valid": [
+      ["365d", "1d"],
+      ["0d", "365", "1y", "100000d"],
+    ],
+    "certificate.renewWithin": [["90d"], ["0d", ""]],
+    "certificate.caBundle": [
+      ["", "QUJD", "QUI="],
+      ["-----BEGIN CERTIFICATE-----", "a b"],
+    ],
+  };
+  for (const [path, [taken, refused]] of Object.entries(words)) {
+    for (const word of taken) t.ok(takes(path, word), `${path}: ${word}`);
+    for (const word of refused) t.notOk(takes(path, word), `${path}: ${word}`);
+  }
+  t.match(properties.certificate.if, { properties: { from: { const: "given" } } });
+  t.match(properties.certificate.then, {
+    required: ["caBundle"],
+    properties: { caBundle: { minLength: 1 } },
+  });
 });
 
 test("the API server is told to leave the cluster's own pods and those of the webhook alone, and to do without it", async (t) => {
