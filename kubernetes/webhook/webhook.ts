@@ -105,6 +105,7 @@ export class Webhook {
       // Before the handshake, which counts as well.
       each.on("connection", (socket: Socket) => connections.admit(socket));
       each.on("request", (request: IncomingMessage, response: ServerResponse) => {
+        connections.asked(request.socket);
         response.once("finish", () => connections.answered(request.socket));
       });
     }

@@ -62,6 +62,7 @@ export class HealthPort {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#connections.asked(request.socket);
     const { status, text } = await this.#answer(request);
     response.writeHead(status, { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" });
     response.end(`${text}\n`, () => this.#connections.answered(request.socket));

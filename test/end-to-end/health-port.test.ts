@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { type Test, test } from "tap";
 import { startInProcess } from "../support/in-process.ts";
-import { exchangeBytes } from "../support/raw.ts";
+import { exchangeBytes, RawConnection } from "../support/raw.ts";
 
 /** An app that says what it is asked. */
 async function app(t: Test, status: () => number) {
@@ -110,5 +110,22 @@ test("whoever holds as many connections as there may be does not keep the kubele
     for (const socket of holding) socket.destroy();
   });
   await Promise.all(holding.map((socket) => once(socket, "connect")));
+  t.equal((await fetch(`http://127.0.0.1:${port}/live`)).status, 200);
+});
+
+test("a thousand requests in one packet are not kept waiting in memory: the connection is closed", async (t) => {
+  const { addresses } = await startInProcess(
+    t,
+    "service: { name: web, port: 1 }\nhealth: { listen: 127.0.0.1:0 }",
+  );
+  const { port } = addresses.health!;
+  const ask = "GET /live HTTP/1.1\r\nHost: a\r\n\r\n";
+  const few = new RawConnection(connect({ port, host: "127.0.0.1" }));
+  t.teardown(() => few.socket.destroy());
+  few.send(ask.repeat(16));
+  await few.until((received) => received.split("HTTP/1.1 200").length === 17);
+  const many = new RawConnection(connect({ port, host: "127.0.0.1" }));
+  many.send(ask.repeat(1_000));
+  t.ok((await many.untilEnd()).split("HTTP/1.1 200").length <= 17);
   t.equal((await fetch(`http://127.0.0.1:${port}/live`)).status, 200);
 });
