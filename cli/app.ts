@@ -3,24 +3,27 @@
  * more is asked of it, and its exit code becomes that of the sidecar.
  *
  * It stays in the sidecar's process group, so a terminal is the app's as if it had been started alone. The price is
- * that Ctrl-C reaches both; then it is not passed on, or the app would take it for a second one.
+ * that Ctrl-C reaches both; then it is not passed on, or the app would take it for a second one. As nobody can tell Ctrl-C from
+ * a SIGINT for the sidecar alone, an app that is still there late in the grace is asked once more.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
 import type { Log } from "../core/index.ts";
 import type { AppsEnd, SidecarAddresses } from "../proxy/index.ts";
+import { pause } from "./pause.ts";
 
 /** As shells have it: 126 what is there cannot be run, 127 there is nothing, 128 and the number of a signal. */
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 const BY_SIGNAL = 128;
 
-/** What is the app's own affair. The first two may stand for an end of the terminal, which is for the app to judge. */
-export const PASSED_ON = ["SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"] as const;
+/** When it is told by SIGTERM, as a share of the grace, where its terminal seems to have told it before. */
+const REMINDER_SHARE = 0.75;
 
 export class App implements AppsEnd {
   readonly #command: readonly string[];
+  readonly #graceMs: number;
   readonly #log: Log;
   #child: ChildProcess | undefined;
   #isOver = false;
@@ -30,8 +33,9 @@ export class App implements AppsEnd {
   #farewell: NodeJS.Signals | undefined = "SIGTERM";
 
   /** @param command a program and its arguments; nothing is read as a shell would */
-  constructor(command: readonly string[], log: Log) {
+  constructor(command: readonly string[], graceMs: number, log: Log) {
     this.#command = command;
+    this.#graceMs = graceMs;
     this.#log = log;
   }
 
@@ -43,6 +47,11 @@ export class App implements AppsEnd {
   /** Once it has ended. */
   get exitCode(): number {
     return this.#exitCode;
+  }
+
+  /** Whether it has been started: from then on signals are its own affair. */
+  get hasBegun(): boolean {
+    return this.#child !== undefined;
   }
 
   start(addresses: SidecarAddresses): void {
@@ -75,15 +84,27 @@ export class App implements AppsEnd {
     });
   }
 
-  /** The next end is asked for by this signal. @param isKnown whether the app has had it from its terminal */
+  /**
+   * The next end is asked for by this signal. One that has not been started ends by it, as it would have done alone.
+   * @param isKnown whether the app has had it from its terminal
+   */
   askedBy(signal: NodeJS.Signals, isKnown: boolean): void {
+    if (this.#child === undefined) {
+      this.#end(BY_SIGNAL + constants.signals[signal]);
+      return;
+    }
     this.#farewell = isKnown ? undefined : signal;
+    if (isKnown) void pause(this.#graceMs * REMINDER_SHARE).then(() => this.signal("SIGTERM"));
   }
 
-  /** Nothing more will be asked of it. One that has not been started will not be. */
-  readonly letGo = (): void => {
+  /** The sidecar is about to end. */
+  startNoMore(): void {
     if (this.#child === undefined) this.#end(this.#exitCode);
-    else if (this.#farewell !== undefined) this.signal(this.#farewell);
+  }
+
+  /** Nothing more will be asked of it. */
+  readonly letGo = (): void => {
+    if (this.#farewell !== undefined) this.signal(this.#farewell);
   };
 
   signal(signal: NodeJS.Signals): void {
@@ -96,8 +117,9 @@ export class App implements AppsEnd {
     if (this.#isOver || child === undefined) return;
     this.#log.warn({ appPid: child.pid }, "the app has not ended in time; it is killed");
     const exited = once(child, "exit");
-    child.kill("SIGKILL");
-    await exited;
+    // It is refused where the app has become another user.
+    if (child.kill("SIGKILL")) await exited;
+    else this.#log.error({ appPid: child.pid }, "the app may not be killed; it is left behind");
   }
 
   #end(exitCode: number): void {

@@ -1,5 +1,5 @@
 /**
- * `heddle run`: one sidecar until a signal. The first SIGTERM or SIGINT drains; a second one ends at once.
+ * `heddle run`: one sidecar until a signal. The first SIGTERM or SIGINT drains; a second one ends at once, see signals.ts.
  *
  * `--sidecar-for` and `--proxy-id` stand for the settings of the same names, so that a sidecar whose definition is in Consul
  * needs no file; with a file they are added to what it says.
@@ -9,10 +9,11 @@
 import { ConfigError } from "../config/index.ts";
 import { giveBackStartupMemory, Sidecar, type SidecarAddresses } from "../proxy/index.ts";
 import { type ProcessLog, processLog } from "../telemetry/index.ts";
-import { App, PASSED_ON } from "./app.ts";
+import { App } from "./app.ts";
 import { type Arguments, UsageError } from "./command.ts";
 import { type GivenSettings, inlineConfig, readConfig } from "./read-config.ts";
 import { ServiceManager } from "./service-manager.ts";
+import { heedSignals, type Signalled } from "./signals.ts";
 
 export async function run({ options, command }: Arguments): Promise<number> {
   const { config: file, "sidecar-for": sidecarFor, "proxy-id": proxyId } = options;
@@ -37,10 +38,8 @@ export async function run({ options, command }: Arguments): Promise<number> {
   process.exit(app?.exitCode ?? 0);
 }
 
-interface Running {
+interface Running extends Signalled {
   sidecar: Sidecar;
-  readonly log: ProcessLog;
-  readonly app: App | undefined;
   readonly manager: ServiceManager;
 }
 
@@ -59,15 +58,20 @@ async function begin(
     // What an app writes may be data.
     const log = running?.log ?? processLog(config.telemetry.logLevel, command === undefined ? 1 : 2);
     const manager = running?.manager ?? new ServiceManager(process.env, log.log);
-    const app = running?.app ?? (command === undefined ? undefined : new App(command, log.log));
+    const app =
+      running?.app ??
+      (command === undefined ? undefined : new App(command, config.shutdown.graceMs, log.log));
     // Before there are workers, which have a copy of the configuration each.
     giveBackStartupMemory();
     const sidecar = new Sidecar(config, log, process.env, app);
-    void sidecar.leaving.then(() => manager.stopping());
+    void sidecar.leaving.then(() => {
+      manager.stopping();
+      app?.startNoMore();
+    });
     if (running === undefined) {
-      running = { sidecar, log, app, manager };
+      running = { sidecar, log, app, manager, asked: false };
       surviveFaults(log);
-      endOnSignals(running);
+      heedSignals(running);
     } else running.sidecar = sidecar;
     try {
       const addresses = await sidecar.start();
@@ -81,6 +85,8 @@ async function begin(
       if (app !== undefined) startBeside(running, app, addresses);
       return running;
     } catch (thrown) {
+      // It may fail because it was asked to end; whether or not, nobody wants it any more.
+      if (running.asked) return running;
       const { code } = thrown as NodeJS.ErrnoException;
       if (
         file !== undefined ||
@@ -97,33 +103,6 @@ async function begin(
 function startBeside({ sidecar }: Running, app: App, addresses: SidecarAddresses): void {
   app.start(addresses);
   void app.ended.then(() => sidecar.drain());
-}
-
-function endOnSignals(running: Running): void {
-  const { log, app } = running;
-  let asked = false;
-  // Only a second signal is impatience: a drain may have been asked for on the admin port before, as by a preStop hook.
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (!asked) {
-      asked = true;
-      app?.askedBy(signal, signal === "SIGINT" && process.stdin.isTTY);
-      log.log.info({ signal }, "asked to end");
-      void running.sidecar.drain();
-    } else {
-      log.log.warn({ signal }, "asked to end again; ending at once");
-      void running.sidecar.destroy();
-    }
-  };
-  process.on("SIGTERM", onSignal);
-  process.on("SIGINT", onSignal);
-  if (app !== undefined) {
-    for (const signal of PASSED_ON) process.on(signal, () => app.signal(signal));
-    return;
-  }
-  // Node would end at once; whoever sends this expects a reload, and must not lose the traffic for it.
-  process.on("SIGHUP", () =>
-    log.log.warn({}, "reloading is not built yet; the configuration stays as it is"),
-  );
 }
 
 /** A fault that no layer caught must be seen, and must not take the traffic of everyone else with it. */
