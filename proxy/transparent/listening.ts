@@ -10,6 +10,7 @@ import { type ConnectionParts, type OpenConnection, takeOver } from "../downstre
 import { MessageParser, type ParsedRequest } from "../http1/index.ts";
 import { reset } from "../reset.ts";
 import { type Spoken, spokenBy } from "./first-bytes.ts";
+import { Gathered } from "./gathered.ts";
 
 /** A connection that can be given what was read before it was made. */
 export interface Carrier extends OpenConnection {
@@ -24,14 +25,12 @@ export type OnHeard = (
   parts: ConnectionParts,
 ) => Carrier;
 
-const END_OF_HEAD = "\r\n\r\n";
-
 export class Listening implements OpenConnection {
   readonly #parts: ConnectionParts;
   readonly #clock: Clock;
   readonly #onHeard: OnHeard;
   readonly #socket: Socket;
-  #read: Buffer = Buffer.alloc(0);
+  readonly #read = new Gathered();
   #timer: Timer;
   #isHttp = false;
   #carrier: Carrier | undefined;
@@ -68,12 +67,12 @@ export class Listening implements OpenConnection {
   }
 
   #onRead(bytes: Buffer, length: number): void {
-    this.#read = Buffer.concat([this.#read, bytes.subarray(0, length)]);
-    const spoken = spokenBy(this.#read);
+    const read = this.#read;
+    read.add(bytes, length);
+    const spoken = this.#isHttp ? "http" : spokenBy(read.bytes);
     if (spoken === "undecided") return;
     const { limits, headMs } = this.#parts.options;
-    const isWhole =
-      spoken !== "http" || this.#read.includes(END_OF_HEAD) || this.#read.length > limits.headBytes;
+    const isWhole = spoken !== "http" || read.endsHead() || read.length > limits.headBytes;
     if (isWhole) {
       this.#decide();
     } else if (!this.#isHttp) {
@@ -88,7 +87,7 @@ export class Listening implements OpenConnection {
     if (this.#over) return;
     this.#over = true;
     this.#timer.cancel();
-    const read = this.#read;
+    const read = this.#read.bytes;
     const spoken = spokenBy(read);
     const as = read.length === 0 ? "silent" : spoken === "undecided" ? "other" : spoken;
     for (const event of ["end", "error", "close"]) this.#socket.removeAllListeners(event);
