@@ -103,13 +103,14 @@ function removal(family: Family): string {
 function outbound(family: Family, { uids, gids, outbound: rules, outboundPort }: RedirectRules): string[] {
   const { only, not, onlyTo, notTo } = rules;
   const of = family === "iptables" ? "v4" : "v6";
-  const own = family === "iptables" ? "127.0.0.0/8" : "::1/128";
+  // What goes by link-local IPv6 is bound to its link, and could not be led to loopback.
+  const own = family === "iptables" ? ["127.0.0.0/8"] : ["::1/128", "fe80::/10"];
   const destinations = onlyTo === undefined ? [""] : onlyTo[of].map((cidr) => `-d ${cidr} `);
   return [
     ...uids.map((uid) => `-m owner --uid-owner ${uid} -j RETURN`),
     ...gids.map((gid) => `-m owner --gid-owner ${gid} -j RETURN`),
     "-o lo -j RETURN",
-    `-d ${own} -j RETURN`,
+    ...own.map((cidr) => `-d ${cidr} -j RETURN`),
     ...not.map((ports) => `${tcp(ports)} -j RETURN`),
     ...notTo[of].map((cidr) => `-d ${cidr} -j RETURN`),
     ...destinations.flatMap((to) =>

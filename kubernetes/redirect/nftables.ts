@@ -44,6 +44,8 @@ function outbound({
     'oifname "lo" return',
     "ip daddr 127.0.0.0/8 return",
     "ip6 daddr ::1 return",
+    // Bound to its link, it could not be led to loopback.
+    "ip6 daddr fe80::/10 return",
     ...(not.length === 0 ? [] : [`tcp dport ${set(not)} return`]),
     ...to(notTo).map((destination) => `${destination} return`),
     // A set of none would be a fault.

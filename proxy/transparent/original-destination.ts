@@ -6,12 +6,15 @@
  * going where it came.
  */
 import type { Socket } from "node:net";
+import { endianness, networkInterfaces } from "node:os";
 import { plainAddress } from "../downstream/index.ts";
 
 export interface Address {
   readonly address: string;
   readonly port: number;
 }
+
+type Interfaces = ReturnType<typeof networkInterfaces>;
 
 /** What of a socket says which file descriptor is its. Undocumented, as in downstream/take-over.ts. */
 interface WithDescriptor {
@@ -66,8 +69,18 @@ function loadGetsockopt() {
   }
 }
 
-/** In the usual form, as Node writes addresses: the longest run of zeros is left out. */
-function v6Text(bytes: Buffer): string {
+/**
+ * In the usual form, as Node writes addresses: the longest run of zeros is left out, and one that counts on one link only says on
+ * which. Without that it would be looked for on another link.
+ * @param bytes sockaddr_in6
+ */
+export function v6Text(bytes: Buffer, interfaces: () => Interfaces = networkInterfaces): string {
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(8 + 2 * i).toString(16));
-  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
+  const text = new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
+  const scope = endianness() === "LE" ? bytes.readUInt32LE(24) : bytes.readUInt32BE(24);
+  if (scope === 0) return text;
+  const [link] = Object.entries(interfaces()).find(([, own = []]) =>
+    own.some((address) => "scopeid" in address && address.scopeid === scope),
+  ) ?? [scope];
+  return `${text}%${link}`;
 }

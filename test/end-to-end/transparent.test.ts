@@ -1,4 +1,5 @@
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { type Test, test } from "tap";
@@ -155,6 +156,36 @@ for (const backend of ["nft", "iptables"] as const)
     t.equal(await counted(pod, "any", "loop"), 1);
     t.equal(await counted(pod, "any", "loop", "inbound"), 2);
   });
+
+test("what is called by link-local IPv6 is not redirected, and what comes by it is passed on by its own link", {
+  skip: withoutPods,
+}, async (t) => {
+  for (const backend of ["nft", "iptables"]) {
+    const { pod } = await startMesh(t, ["--with", backend]);
+    const { name, router } = pod.namespace;
+    const ip = (words: string) => execFileSync("ip", words.split(" "));
+    // A second link: the first one is that of whoever does not say which.
+    ip(`-n ${name} link add aside type veth peer name aside netns ${router}`);
+    for (const [one, address] of [
+      [router, "fe80::a"],
+      [name, "fe80::b"],
+    ]) {
+      ip(`-n ${one} link set aside up`);
+      ip(`-n ${one} addr add ${address}/64 dev aside nodad`);
+    }
+    const serve = `require("node:net").createServer((s) => s.end("neighbour!")).listen(7777, "::", () => console.log("up"))`;
+    const neighbour = spawn("ip", ["netns", "exec", router, process.execPath, "-e", serve]);
+    t.teardown(() => neighbour.kill());
+    await once(neighbour.stdout, "data");
+    const before = await pod.metric("heddle_intercepted_total");
+    t.equal(await pod.speak("fe80::a%aside", 7777, ""), "neighbour!");
+    t.equal(await pod.metric("heddle_intercepted_total"), before, backend);
+    const ask = `require("node:net").connect(9999, "fe80::b%aside").on("error", console.log).pipe(process.stdout)`;
+    const words = ["netns", "exec", router, process.execPath, "-e", ask];
+    t.equal(spawnSync("ip", words, { encoding: "utf8" }).stdout, "port 9999!");
+    t.equal(await counted(pod, "other", "passed", "inbound"), 1, "by way of the sidecar");
+  }
+});
 
 test("a sidecar whose own user is redirected refuses what comes round, and says so", {
   skip: withoutPods,

@@ -86,14 +86,15 @@ export class Namespace {
   readonly address: string;
   /** Of this machine, as the inside calls it. */
   readonly hostAddress: string;
-  readonly #router: string;
+  /** The namespace between, which is a neighbour of the inside. */
+  readonly router: string;
   readonly #link: string;
   readonly #block: readonly [number, number, number, number];
   #isCut = false;
 
   constructor(block: number, pid = process.pid) {
     this.name = `heddle-${pid}-${block}`;
-    this.#router = `${this.name}-router`;
+    this.router = `${this.name}-router`;
     this.#link = `heddle-${block}`;
     this.#block = [198, 18 + (block >> 13), (block >> 5) & 255, (block & 31) << 3];
     this.address = this.#at(6);
@@ -103,9 +104,9 @@ export class Namespace {
   /** Makes the link, or resolves to false when the block is taken, here or by another process: the kernel says so. */
   async claim(): Promise<boolean> {
     try {
-      await ip(`netns add ${this.#router}`);
+      await ip(`netns add ${this.router}`);
       standing.add(this);
-      await ip(`link add ${this.#link} type veth peer name outward netns ${this.#router}`);
+      await ip(`link add ${this.#link} type veth peer name outward netns ${this.router}`);
       return true;
     } catch (thrown) {
       // Without the first it is not this one's to remove.
@@ -116,7 +117,7 @@ export class Namespace {
   }
 
   async connect(): Promise<void> {
-    const [router, inner] = [this.#router, this.name];
+    const [router, inner] = [this.router, this.name];
     await ip(`netns add ${inner}`);
     await ip(`-n ${router} link add inward type veth peer name outward netns ${inner}`);
     await ip(`addr add ${this.hostAddress}/30 dev ${this.#link}`);
@@ -139,7 +140,7 @@ export class Namespace {
 
   /** Joins the inside to this machine by IPv6 as well. @returns their addresses */
   async connectV6(): Promise<{ readonly inside: string; readonly host: string }> {
-    const [router, inner] = [this.#router, this.name];
+    const [router, inner] = [this.router, this.name];
     const [, b, c, d] = this.#block;
     const at = (net: number, n: number) =>
       `fd00:${b.toString(16)}:${(c * 256 + d).toString(16)}:${net}::${n}`;
@@ -162,13 +163,13 @@ export class Namespace {
 
   /** Drops the route between this machine and the inside, both ways, until `heal`. */
   async cut({ how = "blackhole" }: Cut = {}): Promise<void> {
-    await ip(`-n ${this.#router} route replace ${how} ${this.address}/32`);
+    await ip(`-n ${this.router} route replace ${how} ${this.address}/32`);
     this.#isCut = true;
   }
 
   async heal(): Promise<void> {
     if (!this.#isCut) return;
-    await ip(`-n ${this.#router} route del ${this.address}/32`);
+    await ip(`-n ${this.router} route del ${this.address}/32`);
     this.#isCut = false;
   }
 
@@ -177,8 +178,8 @@ export class Namespace {
     standing.delete(this);
     // Namespaces that somebody is in outlive their name, and their interfaces with them: so the link goes first. By
     // its end in there, as the name of the other end may be another process's by now.
-    spawnSync(IP!, ["-n", this.#router, "link", "del", "outward"]);
-    for (const name of [this.name, this.#router]) spawnSync(IP!, ["netns", "del", name]);
+    spawnSync(IP!, ["-n", this.router, "link", "del", "outward"]);
+    for (const name of [this.name, this.router]) spawnSync(IP!, ["netns", "del", name]);
   }
 
   #at(n: number): string {
