@@ -28,6 +28,7 @@ import { deadlineExceeded } from "../../resilience/index.ts";
 import { Expiry } from "../expiry.ts";
 import { requestHead } from "../forwarded.ts";
 import { MessageFault, type ParsedResponse } from "../http1/index.ts";
+import { ownConnections } from "../own-connections.ts";
 import { readAnswerHead } from "./answer-head.ts";
 import { Bridge } from "./bridge.ts";
 import { WebSocketGoodbye } from "./websocket-goodbye.ts";
@@ -186,6 +187,7 @@ class TunnelAttempt {
     request.setHeader("Upgrade", exchange.upgrade);
     // Before http-proxy's own listeners: what is settled here is only carried there.
     request.on("socket", (socket) => {
+      ownConnections.note(socket, this.#parts.endpoint);
       socket.once("connect", () => this.#connected());
       socket.once("close", () => this.#socketClosed());
     });

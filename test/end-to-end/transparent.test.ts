@@ -39,7 +39,7 @@ async function startMesh(t: Test, redirection: readonly string[], more: object =
     inbound: { mode: "transparent" },
     outbound: { mode: "transparent", detectTimeout: "300ms" },
     upstreams: {
-      orders: { endpoints: [`${pod.v4.host}:${orders.port}`] },
+      orders: { endpoints: [`${pod.v4.host}:${orders.port}`], upgrades: ["websocket"] },
       db: {
         protocol: "tcp",
         endpoints: [`${pod.v4.host}:${db.port}`],
@@ -197,6 +197,16 @@ test("a sidecar whose own user is redirected refuses what comes round, and says 
   t.ok(loops > 0 && loops < 20, `${loops} were refused`);
   t.equal(orders.heard.length, 0);
   for (const line of sidecar.lines) if (line.includes("leads back")) t.match(JSON.parse(line), { uid: 1337 });
+});
+
+test("nor does a tunnel of such a sidecar go round", { skip: withoutPods }, async (t) => {
+  const { pod, orders } = await startMesh(t, ["--uid", "4242"], { workers: 2 });
+  const upgrade = get("orders").replace("close", "close, Upgrade~Upgrade: websocket");
+  t.match(await pod.speak(NOWHERE.v4, 80, upgrade), /^HTTP\/1.1 50[234] /);
+  const loops = await counted(pod, "any", "loop");
+  t.ok(loops > 0 && loops < 20, `${loops} were refused`);
+  t.equal(await counted(pod, "http", "mesh"), 1, "the app's own and no other");
+  t.equal(orders.heard.length, 0);
 });
 
 test("without rules, whoever calls its port calls nobody, and is reset", async (t) => {
