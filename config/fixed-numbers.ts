@@ -40,6 +40,13 @@ export const FIXED_NUMBERS: readonly FixedNumber[] = [
   ...of("proxy/data-plane.ts", [
     ["LEAVE_MS", "ms", "How long callers of a closed listener may leave their connection unused."],
   ]),
+  ...of("proxy/reset.ts", [
+    [
+      "LOOK_MS",
+      "ms",
+      "How often it is looked whether a side that is to be reset has got what was said before.",
+    ],
+  ]),
   ...of("proxy/tcp/endpoint-connection.ts", [
     [
       "KEEP_ALIVE_MS",

@@ -10,7 +10,10 @@
  */
 import type { Outcome } from "./outcome.ts";
 
-/** The far end of a body. After `end` or `fail` nothing more is called. */
+/**
+ * The far end of a body. After `end` or `fail` nothing more is called. Both come as soon as all chunks have been handed over, also to a
+ * sink that is full: what it still holds is its own to see to.
+ */
 export interface BodySink {
   /** False asks the body to pause until `resume` is called on it. */
   write(chunk: Uint8Array): boolean;

@@ -15,8 +15,11 @@ export interface Tunnel {
   connect(fromCaller: Body): void;
   /** Asks the caller to go elsewhere, as far as the protocol has words for it. */
   leave(): void;
-  /** Resolves when the endpoint's connection has closed; of TCP only, where either side may end before the other. */
-  readonly closed?: Promise<void>;
+  /**
+   * Resolves when the endpoint's connection has closed, with whether both of its sides had ended before; of TCP only, where either may
+   * end before the other.
+   */
+  readonly closed?: Promise<boolean>;
 }
 
 export interface ProxyResponse {

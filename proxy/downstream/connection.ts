@@ -29,6 +29,7 @@ import {
 } from "../http1/index.ts";
 import { copyOf } from "../read-buffer.ts";
 import { errorResponse } from "../rescue.layer.ts";
+import { cut, resetBehind } from "../reset.ts";
 import { CallerTunnel } from "./caller-tunnel.ts";
 import { plainAddress } from "./client-address.ts";
 import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
@@ -98,8 +99,7 @@ export class DownstreamConnection
   destroy(reason: ProxyError): void {
     const { writing } = this.#writer;
     this.#giveUp(reason);
-    if (writing) this.#socket.resetAndDestroy();
-    else this.#socket.destroy();
+    cut(this.#socket, !writing && !this.#closing);
   }
 
   // --- what the socket says
@@ -142,7 +142,9 @@ export class DownstreamConnection
   }
 
   #onCallerEnded(): void {
-    if (this.#tunnel === undefined || this.#closing) this.#socket.destroy();
+    // It may have to tell something yet, and then closes by itself.
+    if (this.#closing) return;
+    if (this.#tunnel === undefined) this.#socket.destroy();
     else if (this.#tunnel.onCallerEnded()) this.onWritten(true);
   }
 
@@ -155,7 +157,7 @@ export class DownstreamConnection
 
   #expired(): void {
     if (this.#closing) {
-      this.#socket.destroy();
+      cut(this.#socket, false);
     } else if (this.#exchange === undefined) {
       if (this.#parser.idle) this.#socket.destroy();
       else this.#answerFault(new ProxyError("request_timeout", "the request's head did not arrive in time"));
@@ -326,8 +328,7 @@ export class DownstreamConnection
     exchange.blame(cause instanceof ProxyError ? cause : new ProxyError("internal_error", cause.message));
     this.#settle("failure");
     // A fault that is injected is a reset, not an end.
-    if (untold || exchange.cause === "fault_injected") this.#socket.resetAndDestroy();
-    else this.#socket.destroy();
+    this.#close(untold || exchange.cause === "fault_injected");
   }
 
   /** The caller has gone, or is given up: everything that was going on for it ends. */
@@ -363,17 +364,18 @@ export class DownstreamConnection
     this.#read(held, held.length);
   }
 
-  /** Ends our side and waits a little for the caller's, reading and forgetting what still comes. */
-  #close(): void {
+  /** Ends our side behind what was written and waits a little for the caller's, reading and forgetting what still comes. */
+  #close(byReset = false): void {
     this.#closing = true;
     this.#held = undefined;
     // A slow caller has its time to take what was written; the little is for what comes after.
     this.#expireIn(this.#parts.options.bodyMs);
-    this.#socket.once("finish", () => {
-      this.#parts.clock.now();
-      this.#expireIn(LINGER_MS);
-    });
-    this.#socket.end();
+    if (byReset) {
+      resetBehind(this.#socket, this.#parts.clock);
+    } else {
+      this.#socket.once("finish", () => this.#expiry.moveTo(this.#parts.clock.now() + LINGER_MS));
+      this.#socket.end();
+    }
     this.#socket.resume();
   }
 

@@ -8,10 +8,8 @@
 import type { Socket } from "node:net";
 import {
   asProxyError,
-  Body,
-  type BodySink,
-  type BodySource,
   called,
+  ERROR_KINDS,
   type ErrorCode,
   Exchange,
   type Outcome,
@@ -19,8 +17,7 @@ import {
   type ProxyResponse,
   type RequestHead,
 } from "../../core/index.ts";
-import { noteRead } from "../bulk-garbage.ts";
-import { copyOf } from "../read-buffer.ts";
+import { CarriedSide, type SideOwner } from "../carried-side.ts";
 import { reset } from "../reset.ts";
 import type { TcpCounts } from "../tcp-tally.ts";
 import { plainAddress } from "./client-address.ts";
@@ -40,13 +37,13 @@ const HEAD: RequestHead = {
 
 const NO_HEADERS: readonly string[] = [];
 
-export class TcpConnection implements OpenConnection, BodySource, BodySink {
+export class TcpConnection implements OpenConnection, SideOwner {
   readonly #parts: ConnectionParts;
   readonly #socket: Socket;
   readonly #exchange: Exchange;
-  readonly #fromCaller: Body;
-  #fromEndpoint: Body | undefined;
+  readonly #side: CarriedSide;
   #counts: TcpCounts | undefined;
+  #connectedTo = false;
   #callerClosed = false;
   #endpointClosed = false;
   #over = false;
@@ -55,7 +52,8 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
     const socket = takeOver(accepted, (bytes, length) => this.onRead(bytes, length));
     this.#parts = parts;
     this.#socket = socket;
-    this.#fromCaller = new Body(this, undefined);
+    this.#side = new CarriedSide(parts.clock, this);
+    this.#side.use(socket);
     const exchange = new Exchange(
       parts.direction,
       parts.requestId(NO_HEADERS),
@@ -70,10 +68,8 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
     exchange.pinnedTo = parts.pinnedTo ?? "";
     exchange.state = "running";
     this.#exchange = exchange;
-    socket.on("end", () => this.#fromCaller.end());
-    socket.on("drain", () => this.#fromEndpoint?.resume());
     socket.on("error", () =>
-      this.#giveUp(new ProxyError("client_closed", "the caller broke the connection")),
+      this.#onCallerGone(new ProxyError("client_closed", "the caller broke the connection")),
     );
     socket.on("close", () => this.#onClosed());
     parts.onBegun(exchange);
@@ -100,18 +96,37 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
   // --- what the socket says
 
   onRead(bytes: Buffer, length: number): void {
-    noteRead(length);
-    this.#exchange.callerBytes += length;
-    if (this.#counts !== undefined) this.#counts.fromCaller += length;
-    this.#fromCaller.push(copyOf(bytes, 0, length));
+    this.#side.onRead(bytes, length);
+  }
+
+  onHeard(bytes: number): void {
+    this.#exchange.callerBytes += bytes;
+    if (this.#counts !== undefined) this.#counts.fromCaller += bytes;
+  }
+
+  onTold(bytes: number): void {
+    this.#exchange.responseBytes += bytes;
+    this.#counts!.fromEndpoint += bytes;
   }
 
   #onClosed(): void {
     this.#callerClosed = true;
     // With both of its ends behind it, it has closed by itself.
-    if (this.#socket.readableEnded && this.#socket.writableFinished) this.#finish();
-    else this.#giveUp(new ProxyError("client_closed", "the caller closed the connection"));
-    this.#parts.onClosed(this);
+    if (!this.#socket.readableEnded || !this.#socket.writableFinished)
+      this.#onCallerGone(new ProxyError("client_closed", "the caller closed the connection"));
+    if (this.#over) this.#parts.onClosed(this);
+    else this.#finish();
+  }
+
+  /** What it has said last is still brought to the endpoint, if there is one. */
+  #onCallerGone(reason: ProxyError): void {
+    if (this.#over) return;
+    if (this.#connectedTo) {
+      this.#exchange.blame(reason);
+      this.#side.lost(reason);
+    } else {
+      this.#giveUp(reason);
+    }
   }
 
   // --- the exchange
@@ -128,13 +143,14 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
     this.#counts = this.#parts.tcpCounts(exchange.direction, exchange.upstream);
     // What came before it was known who it is for.
     this.#counts.fromCaller += exchange.callerBytes;
-    this.#fromEndpoint = body;
-    void tunnel.closed.then(() => {
+    this.#connectedTo = true;
+    void tunnel.closed.then((isOrderly) => {
       this.#endpointClosed = true;
+      if (!isOrderly) this.#side.leftAlone();
       this.#finish();
     });
-    tunnel.connect(this.#fromCaller);
-    body.pipe(this);
+    tunnel.connect(this.#side.says);
+    this.#side.hear(body);
   }
 
   /** A layer has answered as if it was a request, with a fault for testing or by mistake. There is nobody who would understand it. */
@@ -154,13 +170,15 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
     this.#giveUp(error);
   }
 
+  /** Both sides have closed, and what they have said has come as far as it could. */
   #finish(): void {
     if (this.#over || !this.#callerClosed || !this.#endpointClosed) return;
     this.#over = true;
-    this.#settle("success");
+    this.#settle();
+    this.#parts.onClosed(this);
   }
 
-  /** Both ways end now. Whoever hears of it must not take what it has got for all. */
+  /** Both sides end now. Whoever hears of it must not take what it has got for all. */
   #giveUp(reason: ProxyError): void {
     if (this.#over) return;
     this.#over = true;
@@ -168,45 +186,20 @@ export class TcpConnection implements OpenConnection, BodySource, BodySink {
     exchange.blame(reason);
     if (exchange.status === 0) exchange.status = reason.kind.status;
     reset(this.#socket);
-    this.#fromEndpoint?.cancel(reason);
-    this.#fromCaller.fail(reason);
+    this.#side.lost(reason);
     exchange.abort(reason);
-    this.#settle(reason.kind.origin === "upstream" ? "failure" : "ignored");
+    this.#settle();
+    if (this.#callerClosed) this.#parts.onClosed(this);
   }
 
-  #settle(outcome: Outcome): void {
-    this.#exchange.settle(outcome, this.#parts.clock.now());
+  #settle(): void {
+    this.#exchange.settle(this.#outcome(), this.#parts.clock.now());
     this.#parts.onSettled(this.#exchange);
   }
 
-  // --- as the source of what the endpoint gets
-
-  pause(): void {
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    this.#socket.resume();
-  }
-
-  cancel(reason: Error): void {
-    this.#giveUp(asProxyError(reason));
-  }
-
-  // --- as the sink of what the endpoint says
-
-  write(chunk: Uint8Array): boolean {
-    this.#exchange.responseBytes += chunk.length;
-    this.#counts!.fromEndpoint += chunk.length;
-    this.#socket.write(chunk);
-    return !this.#socket.writableNeedDrain;
-  }
-
-  end(): void {
-    this.#socket.end();
-  }
-
-  fail(cause: Error): void {
-    this.#giveUp(asProxyError(cause));
+  #outcome(): Outcome {
+    const cause = this.#exchange.cause as ErrorCode | "";
+    if (cause === "") return "success";
+    return ERROR_KINDS[cause].origin === "upstream" ? "failure" : "ignored";
   }
 }

@@ -9,9 +9,6 @@
  */
 import { connect, type Socket } from "node:net";
 import {
-  Body,
-  type BodySink,
-  type BodySource,
   type Clock,
   type Endpoint,
   type Exchange,
@@ -20,10 +17,10 @@ import {
   type ProxyResponse,
 } from "../../core/index.ts";
 import { deadlineExceeded } from "../../resilience/index.ts";
-import { noteRead } from "../bulk-garbage.ts";
+import { CarriedSide, type SideOwner } from "../carried-side.ts";
 import { Expiry } from "../expiry.ts";
 import { ownConnections } from "../own-connections.ts";
-import { copyOf, READ_BUFFER } from "../read-buffer.ts";
+import { READ_BUFFER } from "../read-buffer.ts";
 import { reset } from "../reset.ts";
 
 export interface TcpParts {
@@ -51,16 +48,15 @@ export function openTcp(parts: TcpParts, exchange: Exchange): Promise<ProxyRespo
   });
 }
 
-class EndpointConnection implements BodySource, BodySink {
+class EndpointConnection implements SideOwner {
   readonly #parts: TcpParts;
   readonly #exchange: Exchange;
   readonly #resolve: (response: ProxyResponse) => void;
   readonly #reject: (reason: ProxyError) => void;
   readonly #key: string;
   readonly #expiry: Expiry;
-  readonly #closed = Promise.withResolvers<void>();
-  readonly #fromEndpoint: Body;
-  #fromCaller: Body | undefined;
+  readonly #side: CarriedSide;
+  readonly #closed = Promise.withResolvers<boolean>();
   #socket: Socket | undefined;
   #state: "connecting" | "open" | "over" = "connecting";
 
@@ -76,13 +72,13 @@ class EndpointConnection implements BodySource, BodySink {
     this.#reject = reject;
     this.#key = endpointKey(parts.endpoint);
     this.#expiry = new Expiry(parts.clock, () => this.#expired());
-    this.#fromEndpoint = new Body(this, undefined);
+    this.#side = new CarriedSide(parts.clock, this);
   }
 
   start(): void {
     const { endpoint, clock, connectMs, onClosed } = this.#parts;
     const exchange = this.#exchange;
-    exchange.suspend("connection", clock.now(), (reason) => this.#fail(reason));
+    exchange.suspend("connection", clock.now(), (reason) => this.#giveUp(reason));
     if (this.#state === "over") {
       onClosed();
       return;
@@ -94,27 +90,38 @@ class EndpointConnection implements BodySource, BodySink {
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
       allowHalfOpen: true,
-      onread: { buffer: READ_BUFFER, callback: (length) => this.#onRead(length) },
+      onread: {
+        buffer: READ_BUFFER,
+        callback: (length) => {
+          this.#side.onRead(READ_BUFFER, length);
+          return true;
+        },
+      },
     });
     this.#socket = socket;
+    this.#side.use(socket);
     ownConnections.note(socket, endpoint);
     socket.on("connect", () => this.#onConnect());
-    socket.on("end", () => this.#fromEndpoint.end());
-    socket.on("drain", () => {
-      this.#touch();
-      this.#fromCaller?.resume();
-    });
-    socket.on("error", (cause) => this.#fail(this.#lost(cause)));
+    socket.on("error", (cause) => this.#lose(cause));
     socket.on("close", () => {
-      // Where both sides have ended there is nothing left that could fail.
-      this.#fail(this.#lost(undefined));
+      const isOrderly = socket.readableEnded && socket.writableFinished;
+      if (!isOrderly) this.#lose(undefined);
+      this.#state = "over";
       onClosed();
-      this.#closed.resolve();
+      this.#closed.resolve(isOrderly);
     });
     this.#expiry.moveTo(Math.min(clock.recentMs + connectMs, exchange.deadlineMs));
   }
 
-  // --- what the socket says
+  // --- what is carried
+
+  onHeard(): void {
+    this.#touch();
+  }
+
+  onTold(): void {
+    this.#touch();
+  }
 
   #onConnect(): void {
     if (this.#state !== "connecting") return;
@@ -122,32 +129,25 @@ class EndpointConnection implements BodySource, BodySink {
     const exchange = this.#exchange;
     this.#state = "open";
     exchange.resume(clock.now());
-    // To the end of the exchange and not of the socket: a caller may still have to take what came last.
-    exchange.onSettled(() => this.#expiry.stop());
     this.#touch();
     this.#resolve({
       status: CONNECTED,
       reason: "",
       headers: [],
-      body: this.#fromEndpoint,
+      body: this.#side.says,
       tunnel: {
         protocol: "tcp",
-        connect: (fromCaller) => {
-          this.#fromCaller = fromCaller;
-          fromCaller.pipe(this);
-        },
+        connect: (fromCaller) => this.#side.hear(fromCaller),
         // There are no words for it in every protocol.
         leave: () => {},
         closed: this.#closed.promise,
       },
     });
-  }
-
-  #onRead(length: number): boolean {
-    noteRead(length);
-    this.#touch();
-    this.#fromEndpoint.push(copyOf(READ_BUFFER, 0, length));
-    return true;
+    // Not before the exchange is: one side may still have to take what the other has said last.
+    exchange.onSettled(() => {
+      this.#expiry.stop();
+      this.#giveUp(new ProxyError("client_closed", "the connection is over"));
+    });
   }
 
   #touch(): void {
@@ -160,19 +160,30 @@ class EndpointConnection implements BodySource, BodySink {
     if (this.#state !== "connecting")
       this.#exchange.abort(new ProxyError("idle_timeout", `nothing was carried for ${idleMs} ms`));
     else if (clock.now() >= this.#exchange.deadlineMs)
-      this.#fail(
+      this.#giveUp(
         deadlineExceeded(this.#exchange, `no connection to ${this.#key} before the deadline`, this.#key),
       );
     else
-      this.#fail(
+      this.#giveUp(
         new ProxyError("connect_timeout", `no connection to ${this.#key} within ${connectMs} ms`, {
           endpoint: this.#key,
         }),
       );
   }
 
-  /** It breaks, or is not wanted any more: whatever has not been said on either side is not said. */
-  #fail(reason: ProxyError): void {
+  /** The endpoint breaks it, or does not take it. What it has said before goes to the caller first. */
+  #lose(cause: Error | undefined): void {
+    if (this.#state === "open") {
+      const broken = this.#lost("upstream_reset", `${this.#key} broke the connection`, cause);
+      this.#exchange.blame(broken);
+      this.#side.lost(broken);
+    } else {
+      this.#giveUp(this.#lost("connect_failed", `no connection to ${this.#key}`, cause));
+    }
+  }
+
+  /** It is not wanted any more: whatever has not been said on it is not said. */
+  #giveUp(reason: ProxyError): void {
     const before = this.#state;
     if (before === "over") return;
     this.#state = "over";
@@ -181,49 +192,14 @@ class EndpointConnection implements BodySource, BodySink {
       this.#expiry.stop();
       this.#exchange.resume(this.#parts.clock.now());
       this.#reject(reason);
-      return;
+    } else {
+      this.#side.lost(reason);
     }
-    // What the endpoint has said before goes to the caller first.
-    this.#fromEndpoint.fail(reason);
-    this.#fromCaller?.cancel(reason);
   }
 
-  #lost(cause: Error | undefined): ProxyError {
-    const why = cause === undefined ? "" : `: ${cause.message}`;
-    const context = { endpoint: this.#key, ...(cause === undefined ? {} : { cause }) };
-    return this.#state === "connecting"
-      ? new ProxyError("connect_failed", `no connection to ${this.#key}${why}`, context)
-      : new ProxyError("upstream_reset", `${this.#key} broke the connection${why}`, context);
-  }
-
-  // --- as the source of what the caller gets
-
-  pause(): void {
-    this.#socket?.pause();
-  }
-
-  resume(): void {
-    this.#socket?.resume();
-  }
-
-  cancel(reason: Error): void {
-    this.#fail(reason instanceof ProxyError ? reason : new ProxyError("client_closed", reason.message));
-  }
-
-  // --- as the sink of what the caller sends
-
-  write(chunk: Uint8Array): boolean {
-    this.#touch();
-    const socket = this.#socket!;
-    socket.write(chunk);
-    return !socket.writableNeedDrain;
-  }
-
-  end(): void {
-    this.#socket!.end();
-  }
-
-  fail(cause: Error): void {
-    this.cancel(cause);
+  #lost(code: "connect_failed" | "upstream_reset", message: string, cause: Error | undefined): ProxyError {
+    return cause === undefined
+      ? new ProxyError(code, message, { endpoint: this.#key })
+      : new ProxyError(code, `${message}: ${cause.message}`, { endpoint: this.#key, cause });
   }
 }

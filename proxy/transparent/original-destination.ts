@@ -1,13 +1,12 @@
 /**
  * Where a connection was going before the kernel redirected it: SO_ORIGINAL_DST, which Node has no word for.
  *
- * Asked through node:ffi, which Node has from 26 on, and loaded only where connections are redirected. Not a native addon: that would
- * have to be built, or shipped, for every machine, for one system call. A connection that was not redirected has no entry, and was
- * going where it came.
+ * Loaded only where connections are redirected. A connection that was not redirected has no entry, and was going where it came.
  */
 import type { Socket } from "node:net";
 import { endianness, networkInterfaces } from "node:os";
 import { plainAddress } from "../downstream/index.ts";
+import { descriptorOf, type GetSockOpt, loadGetsockopt } from "../getsockopt.ts";
 
 export interface Address {
   readonly address: string;
@@ -15,11 +14,6 @@ export interface Address {
 }
 
 type Interfaces = ReturnType<typeof networkInterfaces>;
-
-/** What of a socket says which file descriptor is its. Undocumented, as in downstream/take-over.ts. */
-interface WithDescriptor {
-  readonly _handle: { readonly fd: number } | null;
-}
 
 // linux/in.h, linux/in6.h and linux/netfilter_ipv4.h: the option has the same number for both families.
 const SOL_IP = 0;
@@ -33,7 +27,7 @@ const SOCKADDR_IN6_BYTES = 28;
  * @throws Error with what is missing here
  */
 export function originalDestinations(): (socket: Socket) => Address {
-  const getsockopt = loadGetsockopt();
+  const getsockopt = askable();
   // Calls do not overlap.
   const bytes = Buffer.alloc(SOCKADDR_IN6_BYTES);
   const length = Buffer.alloc(4);
@@ -41,7 +35,7 @@ export function originalDestinations(): (socket: Socket) => Address {
     const { localAddress = "", localPort = 0 } = socket;
     const plain = plainAddress(localAddress);
     const isV6 = plain.includes(":");
-    const fd = (socket as unknown as WithDescriptor)._handle?.fd ?? -1;
+    const fd = descriptorOf(socket);
     length.writeInt32LE(isV6 ? SOCKADDR_IN6_BYTES : SOCKADDR_IN_BYTES);
     if (fd < 0 || getsockopt(fd, isV6 ? SOL_IPV6 : SOL_IP, SO_ORIGINAL_DST, bytes, length) !== 0)
       return { address: plain, port: localPort };
@@ -49,23 +43,14 @@ export function originalDestinations(): (socket: Socket) => Address {
   };
 }
 
-function loadGetsockopt() {
+function askable(): GetSockOpt {
   if (process.platform !== "linux") throw new Error("mode transparent needs Linux, whose kernel redirects");
-  // It would be said with every start that it is an experiment.
-  const { emitWarning } = process;
-  process.emitWarning = () => {};
   try {
-    const ffi = process.getBuiltinModule("node:ffi");
-    if (ffi === undefined) throw new Error("this Node has no node:ffi");
-    return ffi.dlopen(null, {
-      getsockopt: { return: "int32", arguments: ["int32", "int32", "int32", "buffer", "buffer"] },
-    }).functions.getsockopt;
+    return loadGetsockopt();
   } catch (thrown) {
     throw new Error(
       `mode transparent needs node:ffi, which Node has from 26 on, without --no-experimental-ffi: ${(thrown as Error).message}`,
     );
-  } finally {
-    process.emitWarning = emitWarning;
   }
 }
 
