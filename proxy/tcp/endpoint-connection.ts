@@ -6,6 +6,9 @@
  * there when the connection is, and not with its first byte: in many protocols it is the client who speaks first, in others
  * (MySQL, SMTP) the server. Each direction ends for itself. What breaks is passed on as a reset: a plain end would say that all
  * has been said.
+ *
+ * Not one with the attempt at an upgrade, which it resembles (proxy/upgrade/tunnel.ts): there http-proxy holds the socket, and what the
+ * endpoint answers need not be a tunnel. What they have in common is how an exchange waits, and that is core's.
  */
 import { connect, type Socket } from "node:net";
 import {
@@ -43,16 +46,15 @@ const KEEP_ALIVE_MS = 60_000;
  * @throws ProxyError connect_failed, connect_timeout, deadline_exceeded, or the reason of an abort
  */
 export function openTcp(parts: TcpParts, exchange: Exchange): Promise<ProxyResponse> {
-  return new Promise((resolve, reject) => {
-    new EndpointConnection(parts, exchange, resolve, reject).start();
-  });
+  const attempt = new EndpointConnection(parts, exchange);
+  attempt.start();
+  return attempt.answer;
 }
 
 class EndpointConnection implements SideOwner {
   readonly #parts: TcpParts;
   readonly #exchange: Exchange;
-  readonly #resolve: (response: ProxyResponse) => void;
-  readonly #reject: (reason: ProxyError) => void;
+  readonly #answer = Promise.withResolvers<ProxyResponse>();
   readonly #key: string;
   readonly #expiry: Expiry;
   readonly #side: CarriedSide;
@@ -60,19 +62,16 @@ class EndpointConnection implements SideOwner {
   #socket: Socket | undefined;
   #state: "connecting" | "open" | "over" = "connecting";
 
-  constructor(
-    parts: TcpParts,
-    exchange: Exchange,
-    resolve: (response: ProxyResponse) => void,
-    reject: (reason: ProxyError) => void,
-  ) {
+  constructor(parts: TcpParts, exchange: Exchange) {
     this.#parts = parts;
     this.#exchange = exchange;
-    this.#resolve = resolve;
-    this.#reject = reject;
     this.#key = endpointKey(parts.endpoint);
     this.#expiry = new Expiry(parts.clock, () => this.#expired());
     this.#side = new CarriedSide(parts.clock, this);
+  }
+
+  get answer(): Promise<ProxyResponse> {
+    return this.#answer.promise;
   }
 
   start(): void {
@@ -130,7 +129,7 @@ class EndpointConnection implements SideOwner {
     this.#state = "open";
     exchange.resume(clock.now());
     this.#touch();
-    this.#resolve({
+    this.#answer.resolve({
       status: CONNECTED,
       reason: "",
       headers: [],
@@ -191,7 +190,7 @@ class EndpointConnection implements SideOwner {
     if (before === "connecting") {
       this.#expiry.stop();
       this.#exchange.resume(this.#parts.clock.now());
-      this.#reject(reason);
+      this.#answer.reject(reason);
     } else {
       this.#side.lost(reason);
     }

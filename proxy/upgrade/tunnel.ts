@@ -79,16 +79,15 @@ const SWITCHED = 101;
  * the reason of an abort
  */
 export function openTunnel(parts: TunnelParts, exchange: Exchange): Promise<ProxyResponse> {
-  return new Promise((resolve, reject) => {
-    new TunnelAttempt(parts, exchange, resolve, reject).start();
-  });
+  const attempt = new TunnelAttempt(parts, exchange);
+  attempt.start();
+  return attempt.answer;
 }
 
 class TunnelAttempt {
   readonly #parts: TunnelParts;
   readonly #exchange: Exchange;
-  readonly #resolve: (response: ProxyResponse) => void;
-  readonly #reject: (reason: ProxyError) => void;
+  readonly #answer = Promise.withResolvers<ProxyResponse>();
   readonly #key: string;
   readonly #expiry: Expiry;
   readonly #bridge: Bridge;
@@ -103,16 +102,9 @@ class TunnelAttempt {
   #paused = false;
   #released = false;
 
-  constructor(
-    parts: TunnelParts,
-    exchange: Exchange,
-    resolve: (response: ProxyResponse) => void,
-    reject: (reason: ProxyError) => void,
-  ) {
+  constructor(parts: TunnelParts, exchange: Exchange) {
     this.#parts = parts;
     this.#exchange = exchange;
-    this.#resolve = resolve;
-    this.#reject = reject;
     this.#key = endpointKey(parts.endpoint);
     this.#expiry = new Expiry(parts.clock, () => this.#expired());
     this.#goodbye = exchange.upgrade === "websocket" ? new WebSocketGoodbye() : undefined;
@@ -137,6 +129,10 @@ class TunnelAttempt {
         this.#fail(reason instanceof ProxyError ? reason : new ProxyError("client_closed", reason.message)),
     };
     this.#body = new Body(this.#source, undefined);
+  }
+
+  get answer(): Promise<ProxyResponse> {
+    return this.#answer.promise;
   }
 
   start(): void {
@@ -295,7 +291,7 @@ class TunnelAttempt {
 
   #give(response: ProxyResponse): void {
     this.#exchange.resume(this.#parts.clock.now());
-    this.#resolve(response);
+    this.#answer.resolve(response);
   }
 
   #toCaller(bytes: Uint8Array): boolean {
@@ -339,7 +335,7 @@ class TunnelAttempt {
     this.#close();
     if (before === "connecting" || before === "asked") {
       this.#exchange.resume(this.#parts.clock.now());
-      this.#reject(reason);
+      this.#answer.reject(reason);
     } else {
       // An answer that has ended cannot fail any more, but what the caller went on to say is lost.
       if (this.#body.complete) this.#exchange.blame(reason);
