@@ -92,10 +92,11 @@ class TunnelAttempt {
   readonly #expiry: Expiry;
   readonly #bridge: Bridge;
   readonly #source: BodySource;
-  readonly #onError = (cause: Error) => this.#fail(this.#lost(cause));
+  readonly #onError = (cause: Error) => this.#break(this.#lost(cause));
   #body: Body;
   readonly #goodbye: WebSocketGoodbye | undefined;
   #state: "connecting" | "asked" | "answered" | "tunnel" | "closed" = "connecting";
+  #broken: ProxyError | undefined;
   #request: ClientRequest | undefined;
   #socket: Socket | undefined;
   #plain: IncomingMessage | undefined;
@@ -257,9 +258,23 @@ class TunnelAttempt {
     });
   }
 
-  /** The endpoint has ended its side, and the caller has been given all of it. */
+  /** The endpoint breaks it. What it has said in a tunnel may still be on its way over the bridge. */
+  #break(reason: ProxyError): void {
+    if (this.#state !== "tunnel" || this.#bridge.writableFinished) {
+      this.#fail(reason);
+      return;
+    }
+    this.#broken ??= reason;
+    this.#bridge.end();
+  }
+
+  /** The endpoint has ended its side, or has broken, and the caller has been given all that came before. */
   #ended(): void {
     if (this.#state !== "tunnel") return;
+    if (this.#broken !== undefined) {
+      this.#fail(this.#broken);
+      return;
+    }
     this.#body.end();
     if (this.#socket!.destroyed) this.#close();
   }
@@ -269,7 +284,7 @@ class TunnelAttempt {
     if (this.#state !== "tunnel") return;
     if (this.#body.complete) this.#close();
     // What the endpoint has ended may still be on its way over the bridge.
-    else if (!this.#bridge.writableEnded) this.#fail(this.#lost(new Error("closed the connection")));
+    else if (!this.#bridge.writableEnded) this.#break(this.#lost(new Error("closed the connection")));
   }
 
   #release(): void {
@@ -311,7 +326,10 @@ class TunnelAttempt {
   }
 
   #expired(): void {
-    if (this.#state === "tunnel") {
+    if (this.#broken !== undefined) {
+      // Who does not take the rest must not take what it has for all.
+      this.#fail(this.#broken);
+    } else if (this.#state === "tunnel") {
       this.#exchange.detail ||= "tunnel_idle";
       // First: a caller that is not heard any more is not waited for when its answer has ended.
       this.#close();

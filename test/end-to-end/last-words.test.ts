@@ -4,6 +4,7 @@ import { type Test, test } from "tap";
 import { resetBehind } from "../../proxy/reset.ts";
 import { systemClock } from "../../proxy/system.ts";
 import { type InProcess, startInProcess } from "../support/in-process.ts";
+import { asking, orders, switching } from "../support/web-sockets.ts";
 
 const MIB = 1024 * 1024;
 /** More than an app's socket takes unread, and less than the kernel does on the whole way. */
@@ -184,33 +185,63 @@ test("the end of heddle does not wait for last words", async (t) => {
 /** Small enough for heddle to hold some of them without asking the endpoint to wait. */
 const PIECE = SAID.subarray(0, 4096);
 
-for (const [framing, version, fields, before] of [
-  ["a length", "1.1", `Content-Length: ${1024 * MIB}`, ""],
-  ["chunks", "1.1", "Transfer-Encoding: chunked", "\r\n1000\r\n"],
-  ["the end of the connection", "1.0", "Connection: close", ""],
+test("a caller of an upgrade that never takes the last words is not told that what it got was all", async (t) => {
+  const endpoint = await slowEndpoint(t);
+  const heddle = await startInProcess(t, orders([endpoint.address], "timeouts: { tunnelIdle: 300ms }"));
+  const caller = slowCaller(t, heddle.addresses.outbound.port, asking());
+  const there = await endpoint.accepted();
+  there.socket.resume();
+  await once(there.socket, "data");
+  there.socket.write(switching());
+  let said = 0;
+  for (let more = 24; !heddle.sidecar.listeners.some(({ unread }) => unread) || more-- > 0; ) {
+    there.socket.write(PIECE);
+    said += PIECE.length;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  resetBehind(there.socket, systemClock);
+  // Its upstream is waited for no longer than tunnelIdle, and then the caller has its own time.
+  t.match(await heddle.logged(() => true), { cause: "upstream_reset", status: 101 });
+  t.equal(await caller.untilEnd(), "ECONNRESET");
+  t.ok(Buffer.concat(caller.received).length < said);
+  caller.socket.destroy();
+  await untilNothingIsHeld(heddle);
+});
+
+const ok = (field: string) => `HTTP/1.1 200 OK\r\n${field}\r\n`;
+const request = (version: string) => `GET / HTTP/${version}\r\nHost: orders\r\n\r\n`;
+
+for (const [what, asked, head, before, ending] of [
+  ["an answer with a length", request("1.1"), `${ok(`Content-Length: ${1024 * MIB}`)}\r\n`, "", "an end"],
+  ["an answer in chunks", request("1.1"), ok("Transfer-Encoding: chunked"), "\r\n1000\r\n", "an end"],
+  ["an answer that its end ends", request("1.0"), `${ok("Connection: close")}\r\n`, "", "ECONNRESET"],
+  ["an upgrade", asking(), switching(), "", "ECONNRESET"],
 ] as const)
-  test(`what came of an answer with ${framing} before its endpoint's reset reaches a caller that takes it later`, async (t) => {
+  test(`what came of ${what} before its endpoint's reset reaches a caller that takes it later`, async (t) => {
     const endpoint = await slowEndpoint(t);
-    const heddle = await startInProcess(t, `upstreams: { web: { endpoints: ["${endpoint.address}"] } }`);
-    const request = `GET / HTTP/${version}\r\nHost: web\r\n\r\n`;
-    const caller = slowCaller(t, heddle.addresses.outbound.port, request);
+    const heddle = await startInProcess(t, orders([endpoint.address]));
+    const caller = slowCaller(t, heddle.addresses.outbound.port, asked);
     const there = await endpoint.accepted();
     there.socket.resume();
     await once(there.socket, "data");
-    there.socket.write(`HTTP/1.1 200 OK\r\n${fields}\r\n${before === "" ? "\r\n" : ""}`);
+    there.socket.write(head);
     let said = 0;
-    // Until the kernel takes no more for the caller, and heddle itself holds what came last.
-    for (; !heddle.sidecar.listeners.some(({ unread }) => unread); said += PIECE.length) {
+    // Until the kernel takes no more for the caller, and heddle itself holds what came last; of an upgrade also between its two sides.
+    let more = what === "an upgrade" ? 24 : 0;
+    for (; !heddle.sidecar.listeners.some(({ unread }) => unread) || more-- > 0; said += PIECE.length) {
       there.socket.write(Buffer.concat([Buffer.from(before), PIECE]));
       await new Promise((resolve) => setImmediate(resolve));
     }
     resetBehind(there.socket, systemClock);
-    const record = await heddle.logged(() => true);
-    t.match(record, { cause: "upstream_reset", status: 200, responseBytes: said });
+    await once(there.socket, "close");
+    // A round of the event loop or two later heddle knows.
+    await heddle.metric("heddle_requests_in_flight");
     const how = await caller.untilEnd();
     caller.socket.destroy();
+    const record = await heddle.logged(() => true);
+    t.match(record, { cause: "upstream_reset", responseBytes: said });
     // Not as one that is whole.
-    t.equal(how, framing === "the end of the connection" ? "ECONNRESET" : "an end");
+    t.equal(how, ending);
     const text = Buffer.concat(caller.received).toString("latin1");
     // No letter of SAID is a digit of a chunk's size.
     t.equal(text.slice(text.indexOf("\r\n\r\n")).replace(/[^g-z]/g, "").length, said);
