@@ -1,102 +1,17 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { type Test, test } from "tap";
-import type { Random } from "../../core/index.ts";
 import { systemClock } from "../../proxy/system.ts";
 import { startInProcess } from "../support/in-process.ts";
 import { rawClient, rawEndpoint } from "../support/raw.ts";
 import { seededRandom } from "../support/seeded-random.ts";
+import { live, Side, SPEECH, turns } from "../support/two-sides.ts";
 import { asking, nothingLeft, orders, switched, switching } from "../support/web-sockets.ts";
 
 const SEED = 20261121;
-const LONGEST = 400_000;
-/** What either side says, from its first byte on: no byte can be lost, doubled or moved unseen. */
-const SPEECH = Buffer.from(Array.from({ length: 4_000_000 }, (_, at) => (at * 31 + (at >> 8) * 7) & 0xff));
-
-/** One end of a tunnel: it says its speech piece by piece, and checks that it hears the other's from its beginning. */
-class Side {
-  readonly socket: Socket;
-  said = 0;
-  heard = 0;
-  garbled = false;
-  ended = false;
-  /** Nothing was cut off on this side. */
-  orderly = true;
-  readonly closed: Promise<void>;
-
-  constructor(socket: Socket, firstBytes: Buffer) {
-    this.socket = socket;
-    socket.removeAllListeners("data");
-    socket.on("error", () => {});
-    this.closed = new Promise((resolve) => {
-      socket.once("close", () => resolve());
-    });
-    socket.on("end", () => {
-      this.ended = true;
-    });
-    if (firstBytes.length > 0) this.#hear(firstBytes);
-    socket.on("data", (bytes: Buffer) => this.#hear(bytes));
-  }
-
-  say(length: number): void {
-    if (this.socket.writableEnded || this.said + length > SPEECH.length) return;
-    this.socket.write(SPEECH.subarray(this.said, this.said + length));
-    this.said += length;
-  }
-
-  cut(how: "destroy" | "resetAndDestroy"): void {
-    const { socket } = this;
-    this.orderly = false;
-    // Node loses a socket that is reset while its end is being sent.
-    if (socket.writableEnded && !socket.writableFinished) socket.destroy();
-    else socket[how]();
-  }
-
-  /** Hears the rest, and ends. */
-  async finish(): Promise<void> {
-    const { socket } = this;
-    socket.resume();
-    if (!socket.writableEnded) socket.end();
-    await this.closed;
-  }
-
-  #hear(bytes: Buffer): void {
-    if (!bytes.equals(SPEECH.subarray(this.heard, this.heard + bytes.length))) this.garbled = true;
-    this.heard += bytes.length;
-  }
-}
-
-/** Lets the event loop go round. */
-async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++)
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
-}
-
 /** Cuts the head off, which must have been received whole. */
 function beyondHead(received: string): Buffer {
   return Buffer.from(received.slice(received.indexOf("\r\n\r\n") + 4), "latin1");
-}
-
-function act(side: Side, random: Random): void {
-  const chance = random.next();
-  if (chance < 0.35) side.say(Math.floor(random.next() * 2000));
-  else if (chance < 0.5) side.say(Math.floor(random.next() * LONGEST));
-  else if (chance < 0.65) side.socket.pause();
-  else if (chance < 0.8) side.socket.resume();
-  else if (chance < 0.9) side.socket.end();
-  else if (chance < 0.95) side.cut("destroy");
-  else side.cut("resetAndDestroy");
-}
-
-/** Lets both sides act in turn, with the event loop going round between them. */
-async function live(sides: readonly [Side, Side], random: Random): Promise<void> {
-  for (let acts = Math.floor(random.next() * 12); acts > 0; acts--) {
-    act(sides[random.next() < 0.5 ? 0 : 1], random);
-    await turns(Math.floor(random.next() * 4));
-  }
-  await Promise.all(sides.map((side) => side.finish()));
 }
 
 async function open(t: Test, port: number, accepted: (number: number) => Promise<Side>, number: number) {
