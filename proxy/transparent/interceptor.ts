@@ -87,7 +87,7 @@ export class Interceptor {
     if (address?.protocol === "tcp" || declared === "tcp")
       return this.#carry(accepted, to, parts, address, address?.protocol === "tcp" ? "known" : "declared");
     // Who has said that it is HTTP has said that its client speaks first.
-    const silenceMs = declared === "http" ? parts.options.headMs : plan.detectMs;
+    const silenceMs = declared === "http" ? undefined : plan.detectMs;
     return new Listening(accepted, parts, clock, silenceMs, (socket, as, head, own) =>
       this.#heard(socket, to, own, address, as, head),
     );

@@ -32,12 +32,19 @@ export class Listening implements OpenConnection {
   readonly #socket: Socket;
   readonly #read = new Gathered();
   #timer: Timer;
+  readonly #mayBeSilent: boolean;
   #isHttp = false;
   #carrier: Carrier | undefined;
   #over = false;
 
-  /** @param silenceMs how long it may say nothing */
-  constructor(accepted: Socket, parts: ConnectionParts, clock: Clock, silenceMs: number, onHeard: OnHeard) {
+  /** @param silenceMs how long it may say nothing until its server is taken for who speaks first; undefined where that cannot be */
+  constructor(
+    accepted: Socket,
+    parts: ConnectionParts,
+    clock: Clock,
+    silenceMs: number | undefined,
+    onHeard: OnHeard,
+  ) {
     this.#parts = parts;
     this.#clock = clock;
     this.#onHeard = onHeard;
@@ -45,7 +52,8 @@ export class Listening implements OpenConnection {
     this.#socket.on("end", () => this.#decide());
     this.#socket.on("error", () => {});
     this.#socket.on("close", () => this.#onClosed());
-    this.#timer = clock.schedule(silenceMs, () => this.#decide());
+    this.#mayBeSilent = silenceMs !== undefined;
+    this.#timer = clock.schedule(silenceMs ?? parts.options.headMs, () => this.#decide());
   }
 
   get unread(): boolean {
@@ -85,9 +93,14 @@ export class Listening implements OpenConnection {
 
   #decide(): void {
     if (this.#over) return;
+    const read = this.#read.bytes;
+    if (read.length === 0 && !this.#mayBeSilent) {
+      // As any connection on which no request comes.
+      this.#socket.destroy();
+      return;
+    }
     this.#over = true;
     this.#timer.cancel();
-    const read = this.#read.bytes;
     const spoken = spokenBy(read);
     const as = read.length === 0 ? "silent" : spoken === "undecided" ? "other" : spoken;
     for (const event of ["end", "error", "close"]) this.#socket.removeAllListeners(event);

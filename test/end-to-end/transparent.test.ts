@@ -252,3 +252,39 @@ test("where strangers may not be called, a request is told so and a connection i
   t.equal(await counted(pod, "declared", "refused"), 1);
   t.equal(await counted(pod, "http", "refused"), 1);
 });
+
+test("what only resembles HTTP is not waited for, and what has begun to speak is waited for no longer than silence", {
+  skip: withoutPods,
+}, async (t) => {
+  const { pod, orders, stranger } = await startMesh(t, [], {
+    // A wait for a head would not end here.
+    outbound: { mode: "transparent", detectTimeout: "300ms", headTimeout: "1h" },
+  });
+  const { host } = pod.v4;
+  const proxied = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2~GET / HTTP/1.1~~";
+  for (const words of ["N", "PUT", "NICK hans~", "CONNECT {}~", "LIST /a~", "SAY /a HTTP/1.1\n\n", proxied])
+    t.equal(await pod.speak(host, stranger.port, words), `echo ${words.replaceAll("~", "\r\n")}!`, words);
+  t.match(
+    await pod.speak(host, orders.port, "LIST /a~~"),
+    /^HTTP\/1.1 400 /,
+    "an endpoint of the mesh gets none of it",
+  );
+  t.equal(orders.heard.join(""), "");
+});
+
+test("on a port that is declared as HTTP, who says nothing is hung up on, and not carried past the mesh", {
+  skip: withoutPods,
+}, async (t) => {
+  const { pod, sidecar } = await startMesh(t, [], {
+    outbound: {
+      mode: "transparent",
+      detectTimeout: "1ms",
+      headTimeout: "500ms",
+      ports: { 7003: "http" },
+    },
+  });
+  t.equal(await pod.speak(NOWHERE.v4, 7003, ""), "", "an end");
+  t.equal(await counted(pod, "silent", "passed"), 0);
+  t.match(await pod.speak(NOWHERE.v4, 7003, get("orders")), /orders!$/);
+  t.equal(sidecar.lines.filter((line) => line.includes('"level":"error"')).length, 0);
+});

@@ -8,6 +8,7 @@ const SAID: Readonly<Record<string, readonly string[]>> = {
     "OPTIONS * ",
     "VERSION-CONTROL /x",
     "GET http://a/",
+    "GET HTTPS://a/",
     "CONNECT db:5432",
     "M-SEARCH *",
   ],
@@ -22,8 +23,13 @@ const SAID: Readonly<Record<string, readonly string[]>> = {
     "\x00\x00\x00\x08\x04\xd2\x16\x2f",
     " GET /",
     "A".repeat(40),
+    "NICK hans",
+    "GET hkey",
+    'CONNECT {"verbose":false}',
+    "PROXY TCP4 192.0.2.1 192.0.2.2 1 2",
+    "\r\n\r\n\x00\r\nQUIT\n",
   ],
-  undecided: ["", "G", "GET", "GET ", "PR"],
+  undecided: ["", "G", "GET", "GET ", "PR", "GET h", "GET https:/", "CONNECT "],
 };
 
 test("HTTP is a request line and nothing that only begins like one", async (t) => {
