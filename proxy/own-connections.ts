@@ -4,7 +4,8 @@
  *
  * A table by local port, in memory that all workers share, since a connection of one may come back to another. Each place holds
  * a hash of both addresses; where two connections have one local port the later one counts, and a loop is then found a
- * round later. Without a table, where nothing is redirected, nothing is noted.
+ * round later. One worker may accept what another has not noted yet, so it is asked again when the connection has spoken, or
+ * a turn later. Without a table, where nothing is redirected, nothing is noted.
  */
 import type { Socket } from "node:net";
 

@@ -7,7 +7,8 @@
  * be told of it. What leads back here is refused, before it goes round.
  */
 import type { Socket } from "node:net";
-import { type Clock, endpointKey, type Handler, type RequestHead } from "../../core/index.ts";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { type Clock, endpointKey, type Handler, ProxyError, type RequestHead } from "../../core/index.ts";
 import {
   type ConnectionParts,
   DownstreamConnection,
@@ -100,8 +101,13 @@ export class Interceptor {
     address: KnownAddress | undefined,
     as: Spoken | "silent",
     head: RequestHead | undefined,
-  ): DownstreamConnection | TcpConnection {
+  ): DownstreamConnection | TcpConnection | undefined {
     const { plan, count } = this.#parts;
+    // Another worker's may have been here before it was noted, which it is before anything is said on it.
+    if (this.#isOwn(socket, to)) {
+      this.#refuseLoop(socket, to);
+      return undefined;
+    }
     if (as !== "http") return this.#carry(socket, to, parts, address, as);
     if (head !== undefined && this.#parts.leads(head)) {
       count("http", "mesh");
@@ -130,7 +136,7 @@ export class Interceptor {
     const carried = (handle: Handler, pinnedTo: string) =>
       new TcpConnection(socket, {
         ...parts,
-        handle,
+        handle: this.#unlessOwn(socket, to, handle),
         destination,
         pinnedTo,
         boundUpstream: address?.name,
@@ -161,17 +167,30 @@ export class Interceptor {
       : new DownstreamConnection(accepted, parts);
   }
 
-  #isLoop(
-    { remoteAddress = "", remotePort = 0 }: Socket,
-    to: Address,
-    { direction }: ConnectionParts,
-  ): boolean {
-    const address = plainAddress(remoteAddress);
-    if (ownConnections.has({ address, port: remotePort }, to)) return true;
+  #isOwn({ remoteAddress = "", remotePort = 0 }: Socket, to: Address): boolean {
+    return ownConnections.has({ address: plainAddress(remoteAddress), port: remotePort }, to);
+  }
+
+  /** Looks a turn later once more: a connection of another worker may be accepted before that worker has noted it. */
+  #unlessOwn(socket: Socket, to: Address, handle: Handler): Handler {
+    return async (exchange) => {
+      await nextTurn();
+      if (!this.#isOwn(socket, to)) return handle(exchange);
+      this.#refuseLoop(socket, to);
+      throw new ProxyError("client_closed", "the connection is the sidecar's own");
+    };
+  }
+
+  #isLoop(accepted: Socket, to: Address, { direction }: ConnectionParts): boolean {
+    if (this.#isOwn(accepted, to)) return true;
     const { ownPorts, appPorts = [] } = this.#parts.plan;
     if (!ownPorts.includes(to.port) || appPorts.includes(to.port)) return false;
     // What comes in was going to this machine, whatever its address.
-    return direction === "inbound" || LOOPBACK.test(to.address) || to.address === address;
+    return (
+      direction === "inbound" ||
+      LOOPBACK.test(to.address) ||
+      to.address === plainAddress(accepted.remoteAddress ?? "")
+    );
   }
 
   #refuseLoop(accepted: Socket, to: Address): void {

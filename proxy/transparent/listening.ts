@@ -17,13 +17,16 @@ export interface Carrier extends OpenConnection {
   onRead(bytes: Buffer, length: number): void;
 }
 
-/** @param head undefined where there is none, or none that could be read */
+/**
+ * @param head undefined where there is none, or none that could be read
+ * @returns undefined when the connection has been refused
+ */
 export type OnHeard = (
   socket: Socket,
   as: Spoken | "silent",
   head: ParsedRequest | undefined,
   parts: ConnectionParts,
-) => Carrier;
+) => Carrier | undefined;
 
 export class Listening implements OpenConnection {
   readonly #parts: ConnectionParts;
@@ -107,7 +110,8 @@ export class Listening implements OpenConnection {
     const parts = { ...this.#parts, onClosed: () => this.#parts.onClosed(this) };
     const carrier = this.#onHeard(this.#socket, as, as === "http" ? this.#head(read) : undefined, parts);
     this.#carrier = carrier;
-    if (read.length > 0) carrier.onRead(read, read.length);
+    if (carrier === undefined) this.#parts.onClosed(this);
+    else if (read.length > 0) carrier.onRead(read, read.length);
   }
 
   #head(read: Buffer): ParsedRequest | undefined {

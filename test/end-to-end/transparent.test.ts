@@ -199,6 +199,14 @@ test("a sidecar whose own user is redirected refuses what comes round, and says 
   for (const line of sidecar.lines) if (line.includes("leads back")) t.match(JSON.parse(line), { uid: 1337 });
 });
 
+test("nor does a connection whose protocol nobody waits for", { skip: withoutPods }, async (t) => {
+  const { pod } = await startMesh(t, ["--uid", "4242"], { workers: 2 });
+  t.match(await pod.speak(NOWHERE.v4, 5432, "x"), /ECONNRESET/);
+  const rounds = await counted(pod, "declared", "passed");
+  t.equal(await counted(pod, "any", "loop"), 1);
+  t.ok(rounds < 20, `${rounds} rounds`);
+});
+
 test("nor does a tunnel of such a sidecar go round", { skip: withoutPods }, async (t) => {
   const { pod, orders } = await startMesh(t, ["--uid", "4242"], { workers: 2 });
   const upgrade = get("orders").replace("close", "close, Upgrade~Upgrade: websocket");
