@@ -29,7 +29,7 @@ import {
 } from "../http1/index.ts";
 import { copyOf } from "../read-buffer.ts";
 import { errorResponse } from "../rescue.layer.ts";
-import { cut, resetBehind } from "../reset.ts";
+import { cut, reset, resetBehind } from "../reset.ts";
 import { CallerTunnel } from "./caller-tunnel.ts";
 import { plainAddress } from "./client-address.ts";
 import type { ConnectionParts, OpenConnection } from "./connection-parts.ts";
@@ -142,8 +142,7 @@ export class DownstreamConnection
   }
 
   #onCallerEnded(): void {
-    // It may have to tell something yet, and then closes by itself.
-    if (this.#closing) return;
+    if (this.#closing) return; // It may have to tell something yet, and then closes by itself.
     if (this.#tunnel === undefined) this.#socket.destroy();
     else if (this.#tunnel.onCallerEnded()) this.onWritten(true);
   }
@@ -327,8 +326,9 @@ export class DownstreamConnection
     const exchange = this.#exchange!;
     exchange.blame(cause instanceof ProxyError ? cause : new ProxyError("internal_error", cause.message));
     this.#settle("failure");
-    // A fault that is injected is a reset, not an end.
-    this.#close(untold || exchange.cause === "fault_injected");
+    // A fault that is injected is a reset, and nothing before it.
+    if (exchange.cause === "fault_injected") reset(this.#socket);
+    else this.#close(untold);
   }
 
   /** The caller has gone, or is given up: everything that was going on for it ends. */

@@ -27,7 +27,7 @@ async function endingOf(port: number, method = "GET", fields = ""): Promise<stri
     received += bytes;
   });
   const failed = new Promise<string>((resolve) => {
-    socket.once("error", (thrown: NodeJS.ErrnoException) => resolve(thrown.code ?? ""));
+    socket.once("error", (thrown: NodeJS.ErrnoException) => resolve(received + thrown.code));
     socket.once("end", () => resolve(received === "" ? "end" : received));
   });
   await once(socket, "connect");
