@@ -10,6 +10,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import type { Random } from "../../core/index.ts";
+import { reset } from "../../proxy/reset.ts";
 import type { Teardown } from "./apps.ts";
 import { type BlackHole, openBlackHole } from "./black-hole.ts";
 import { seededRandom } from "./seeded-random.ts";
@@ -235,7 +236,8 @@ class Wire {
   /** RST to the caller. */
   reset(): void {
     this.#isCut = true;
-    this.#caller.resetAndDestroy();
+    // Not by Node alone: of a socket whose end is on its way it would keep the descriptor, and could not end its process then.
+    reset(this.#caller);
     this.#app.destroy();
   }
 

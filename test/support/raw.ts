@@ -5,6 +5,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { Test } from "tap";
+import { reset } from "../../proxy/reset.ts";
 
 /** A connection that collects what comes, and lets a test wait for it. */
 export class RawConnection {
@@ -113,7 +114,7 @@ export async function rawEndpoint(
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const kill = async () => {
-    for (const { socket } of connections) socket.resetAndDestroy();
+    for (const { socket } of connections) reset(socket);
     if (server.listening) await new Promise((resolve) => server.close(resolve));
   };
   t.teardown(kill);
